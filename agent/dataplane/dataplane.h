@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel as the agent sees it: the pinned maps and programs of one pin directory. The kernel is
+// behind it (kernel.cpp), a fake in memory in tests (fake.h).
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "maps/contract.h"
+#include "util/result.h"
+
+namespace catsbpf::agent {
+
+struct InterfaceOptions {
+  std::string name;
+  uint32_t side = 0;      // maps::interface_side, or-ed
+  std::string mode;       // "native" or "generic"
+};
+
+struct DataplaneOptions {
+  std::string pin_directory;             // on a bpffs; made if missing
+  uint32_t flow_entries = 1 << 19;       // rounded up to a power of two
+  uint32_t ring_lines = 1 << 17;         // pool of 64-byte lines
+  std::vector<InterfaceOptions> interfaces;
+};
+
+// Tables that exist once, mapped into memory; the view's come twice, [side].
+class Dataplane {
+ public:
+  virtual ~Dataplane() = default;
+
+  virtual maps::control &control() = 0;
+  virtual maps::view_header &view_header(int side) = 0;
+  virtual std::span<maps::locator> locators(int side) = 0;
+  virtual std::span<maps::service_record> services(int side) = 0;
+  virtual std::span<maps::ring_line> rings() = 0;
+  virtual std::span<maps::instance> instances() = 0;
+  virtual std::span<maps::path> paths() = 0;
+  virtual std::span<maps::delivery> deliveries() = 0;
+  virtual std::span<const maps::flow_line> flows() = 0;
+  virtual std::span<const maps::flow_record> flow_records() = 0;
+
+  virtual Result<> put_session(const maps::session_key &key, const maps::session &session) = 0;
+  virtual Result<> remove_session(const maps::session_key &key) = 0;
+  virtual Result<std::vector<std::pair<maps::session_key, maps::session>>> sessions() = 0;
+
+  // Blocks until no packet can see the view of before the call any more (membarrier, else a
+  // map-in-map update). Thread-safe; called from the programmer's grace thread.
+  virtual Result<> wait_grace() = 0;
+
+  // jiffies now, as the programs see them.
+  virtual uint64_t jiffies() const = 0;
+
+  struct InterfaceView {
+    std::string name;
+    uint32_t ifindex = 0;
+    uint32_t side = 0;
+    std::string mode;  // native, generic, detached
+  };
+  virtual std::vector<InterfaceView> interfaces() const = 0;
+};
+
+// Opens or creates the pinned maps and programs, takes the pin directory's lock (one agent per pin
+// directory), replaces the programs, attaches them, arms the sweep. Refuses pins of another layout,
+// naming both, without touching them or the traffic.
+Result<std::unique_ptr<Dataplane>> open_kernel_dataplane(const DataplaneOptions &options);
+
+// Detaches and unpins everything below `pin_directory`: on purpose only (`catsbpfd --uninstall`).
+Result<> uninstall_dataplane(const std::string &pin_directory);
+
+}  // namespace catsbpf::agent

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Programmer: wanted state, programmed state, dirty keys, one loop for start, change, retry and
+// reconcile. Kernel first, memory second: what we believe is programmed changes only after the write
+// succeeded. Publication: writes the side that packets do not see, flips, then waits one grace period
+// in a thread of its own while further changes coalesce (DESIGN property 4).
+//
+// All calls from the agent's one event-loop thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+
+#include "agent/dataplane/dataplane.h"
+#include "agent/programmer/wanted.h"
+#include "util/result.h"
+
+namespace catsbpf::agent {
+
+struct ForwarderAddress {
+  std::string name;
+  std::string address;  // tunnel address, IPv4
+};
+
+struct ProgrammerOptions {
+  std::string tunnel_address;                // "" : neither encapsulates nor decapsulates
+  uint32_t vni = 0;
+  std::vector<ForwarderAddress> forwarders;  // peers
+  std::chrono::milliseconds retry{1000};     // backoff after a failed write
+};
+
+class Programmer {
+ public:
+  // Reads what is programmed already (slots, handles, rings, view) and carries on from it: nothing
+  // that packets see changes before the first publish.
+  static Result<std::unique_ptr<Programmer>> open(boost::asio::io_context &io, Dataplane &dataplane, ProgrammerOptions options);
+  virtual ~Programmer() = default;
+
+  // Until `release()`, services and deliveries are collected but not published: at start, so that the
+  // view of the last agent stays in force until the control plane knows as much again.
+  virtual void hold(const std::string &waiting_for) = 0;
+  virtual void release() = 0;
+
+  virtual void put_service(WantedService service) = 0;
+  virtual void remove_service(uint32_t cs_id) = 0;
+  virtual void put_deliveries(const std::string &source, std::vector<WantedDelivery> deliveries) = 0;
+  virtual Result<> put_session(const WantedSession &session) = 0;
+  virtual void remove_session(uint64_t reservation) = 0;
+  virtual Result<> set_bypass(bool on) = 0;
+  virtual bool bypass() const = 0;
+
+  // Called after each flip with (view epoch, CLOCK_MONOTONIC ns of the flip).
+  virtual void on_published(std::function<void(uint64_t, uint64_t)> callback) = 0;
+
+  // For people.
+  virtual std::string state() const = 0;             // "in sync", "starting (waiting for ...)", "dirty (reason)"
+  virtual uint16_t slot(uint32_t cs_id, uint32_t csci_id) const = 0;  // 0: not programmed
+  struct PathView {
+    std::string egress, address, interface, next_hop, mac, state;
+    uint32_t mtu = 0;
+  };
+  virtual std::vector<PathView> paths() const = 0;
+};
+
+}  // namespace catsbpf::agent

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two ends of a delta session without their transport: what to send next, and what a received
+// message means. Pure state machines; agent/session/ moves their messages over TLS.
+#pragma once
+
+#include <deque>
+#include <map>
+
+#include "cmas/site_table.h"
+#include "cmas/proto/session.pb.h"
+
+namespace catsbpf::cmas {
+
+constexpr uint32_t kProtocolVersion = 1;
+constexpr uint32_t kOldestProtocolVersion = 1;
+constexpr std::size_t kMaxMessageBytes = 4 << 20;
+
+// The C-SMA's end for one C-PS. Coalesces: however many changes arrive while a message is being
+// written, the next Delta carries the newest value of each row (back-pressure without growth).
+class DeltaSender {
+ public:
+  // `epoch` names this life of the table; greater than all before it.
+  DeltaSender(const SiteTable &table, uint64_t epoch) : table_(table), epoch_(epoch) {}
+
+  // Rows changed; they go out with the next message.
+  void mark(const SiteTable::Dirty &dirty);
+  // A session came up, or the C-PS asked for Resync: the next message is a Snapshot.
+  void restart();
+  // The next message, if there is anything to say: Snapshot or Delta with the next sequence.
+  std::optional<v1::Envelope> next();
+  void acknowledged(uint64_t sequence) { acknowledged_ = std::max(acknowledged_, sequence); }
+
+  uint64_t epoch() const { return epoch_; }
+  uint64_t sequence() const { return sequence_; }          // of the last message made
+  uint64_t acknowledged() const { return acknowledged_; }
+  // Row behind a handle of this session, for Reserve.
+  std::optional<RowKey> row_of(uint32_t handle) const;
+
+ private:
+  const SiteTable &table_;
+  uint64_t epoch_;
+  uint64_t sequence_ = 0;
+  uint64_t acknowledged_ = 0;
+  bool snapshot_due_ = true;
+  uint32_t next_handle_ = 1;
+  std::map<RowKey, uint32_t> handles_;
+  std::map<RowKey, Row> sent_;       // as the C-PS knows them
+  SiteTable::Dirty dirty_;
+};
+
+// The C-PS' end for one C-SMA: the rows of that origin, as last heard.
+class DeltaReceiver {
+ public:
+  struct Change {
+    std::set<RowKey> changed, removed;
+  };
+  // Takes a Snapshot or Delta. Error: the message was refused and nothing changed (`resync()` tells
+  // whether a Resync must be sent; else the peer broke the protocol and the session must be refused).
+  // Refused: a gap, a foreign or older epoch, an unknown handle, ids of 0, negative or absurd numbers.
+  Result<Change> take(const v1::Snapshot &snapshot);
+  Result<Change> take(const v1::Delta &delta);
+  // A keep-alive names the last sequence sent: true when a message is missing (send Resync).
+  bool missing(const v1::KeepAlive &keep_alive) const;
+  bool resync() const { return resync_; }
+
+  const std::map<RowKey, Row> &rows() const { return rows_; }
+  std::optional<uint32_t> handle_of(const RowKey &key) const;
+  uint64_t epoch() const { return epoch_; }
+  uint64_t sequence() const { return sequence_; }
+  // A new session of the same origin: rows stay as they are until its Snapshot comes.
+  void session_began() { synced_ = false; resync_ = false; }
+  bool synced() const { return synced_; }
+
+ private:
+  std::map<RowKey, Row> rows_;
+  std::map<uint32_t, RowKey> keys_;
+  std::map<RowKey, uint32_t> handles_;
+  uint64_t epoch_ = 0;
+  uint64_t sequence_ = 0;
+  bool synced_ = false;
+  bool resync_ = false;
+};
+
+// Versions: the highest that both speak, or an Error that names both ranges.
+Result<uint32_t> agree_version(const v1::Open &open);
+
+}  // namespace catsbpf::cmas

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// A site's service model table with its ledger, as the owning C-SMA keeps it (R024-R036, R049, R050,
+// decisions X1-X3). Offered slots change by the site's word alone, in-use slots by reservations alone.
+// Invariant: in use <= offered at every moment at which offered did not shrink.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "cmas/model.h"
+#include "cmas/proto/session.pb.h"
+#include "util/result.h"
+
+namespace catsbpf::cmas {
+
+// One row with what only the site and its egress need to know.
+struct SiteRow {
+  Row row;
+  std::string service_id;
+  std::string contact;   // on-link address of the instance, "" when unknown
+  std::string contact6;
+  bool operator==(const SiteRow &) const = default;
+};
+
+// What a site changes on a row (R034, R035). gas_change and gas exclude each other.
+struct SiteChange {
+  std::optional<int32_t> gas_change;
+  std::optional<uint32_t> gas;
+  std::optional<double> cost;
+  std::optional<bool> draining;
+  std::optional<Micros> access_delay;
+  bool remove = false;
+};
+
+struct LedgerEntry {
+  uint64_t reservation = 0;
+  RowKey key;
+  uint32_t gas = 0;
+  TimePoint expires;
+};
+
+class SiteTable {
+ public:
+  static constexpr uint32_t kMaxGas = 1'000'000;   // a larger number is refused as absurd
+
+  // R033: the whole table. Rows that stay keep their reservations and in-use count. Fails (nothing
+  // changed) on duplicate keys, ids of 0, cost that is negative or not finite, gas > kMaxGas.
+  Result<> replace(std::vector<SiteRow> rows);
+
+  // Fails (nothing changed) on an unknown row, a gas that would fall below 0 or beyond kMaxGas, a bad cost.
+  Result<> apply(const RowKey &key, const SiteChange &change);
+
+  // Grants `gas` slots until `now + lease`. Idempotent: the same reservation again renews its lease.
+  // Refused (Error names why) when free() < gas, the row drains or is unknown.
+  Result<> reserve(uint64_t reservation, const RowKey &key, uint32_t gas, std::chrono::milliseconds lease, TimePoint now);
+  Result<> renew(uint64_t reservation, std::chrono::milliseconds lease, TimePoint now);
+  // Gives the slots back; false when unknown (already ended).
+  bool release(uint64_t reservation);
+  // Oldest reservation of that instance, for a heartbeat that names none.
+  std::optional<uint64_t> oldest_reservation(const RowKey &key) const;
+  // Ends leases that ran out; returns them.
+  std::vector<LedgerEntry> expire(TimePoint now);
+  // When the next lease ends.
+  std::optional<TimePoint> next_expiry() const;
+
+  // Restores a reservation from the store without a check against offered (after a restart).
+  void restore(const LedgerEntry &entry);
+
+  const std::map<RowKey, SiteRow> &rows() const { return rows_; }
+  const std::map<uint64_t, LedgerEntry> &ledger() const { return ledger_; }
+
+  // Rows changed since the last call (the delta to send), removed ones included by key only.
+  struct Dirty {
+    std::set<RowKey> changed, removed;
+    bool empty() const { return changed.empty() && removed.empty(); }
+  };
+  Dirty take_dirty();
+
+ private:
+  std::map<RowKey, SiteRow> rows_;
+  std::map<uint64_t, LedgerEntry> ledger_;
+  Dirty dirty_;
+};
+
+}  // namespace catsbpf::cmas

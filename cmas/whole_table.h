@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole service table of a C-PS (R038, R039): rows of all origins joined with the services of the
+// platform and the network delay to each egress. Fed by three writers (sessions, platform client,
+// C-NMA), read by selection. Says after each change which services are touched.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "cmas/model.h"
+#include "cmas/proto/service.pb.h"
+#include "util/result.h"
+
+namespace catsbpf::cmas {
+
+// What the C-NMA knows of the way to one egress (R037).
+struct NetworkMetric {
+  Micros delay{0};    // round trip, median of the window
+  Micros jitter{0};
+  double loss = 0;    // 0..1
+  TimePoint measured;
+};
+
+class WholeTable {
+ public:
+  using Services = std::set<uint32_t>;  // cs_ids touched by a change
+
+  // ---- services, from the platform ----
+  Services put_service(const v1::Service &service);
+  Services remove_service(const std::string &service_id);
+  const v1::Service *service(uint32_t cs_id) const;
+  const v1::Service *service(const std::string &service_id) const;  // also accepts the decimal cs_id
+  const std::map<uint32_t, v1::Service> &services() const { return services_; }
+
+  // ---- rows, by origin (name of the C-SMA) ----
+  // Fails (nothing changed) when another origin owns one of the keys: the first keeps it.
+  Result<Services> put_rows(const std::string &origin, const std::string &site, const std::vector<std::string> &egresses,
+                            const std::vector<Row> &rows);
+  // The site removed them: dead until `forget`, so that their flows move.
+  Services remove_rows(const std::string &origin, const std::set<RowKey> &keys);
+  // All rows of a silent origin: frozen (no new flows), thawed by its return, withdrawn after the hold time
+  // (gone from selection and from the table; their flows stay while packets get through).
+  Services freeze(const std::string &origin);
+  Services thaw(const std::string &origin);
+  Services withdraw(const std::string &origin);
+
+  // ---- network, from the C-NMA ----
+  // Touches the services only when the delay moved by more than `delay_threshold` of itself (R085).
+  Services put_metric(const std::string &egress, const NetworkMetric &metric);
+  const NetworkMetric *metric(const std::string &egress) const;
+  const std::map<std::string, NetworkMetric> &metrics() const { return metrics_; }
+
+  // ---- drain, from the operator ----
+  Services drain(const RowKey &key, bool on);
+  Services drain_site(const std::string &site, bool on);
+  Services drain_egress(const std::string &egress, bool on);
+  bool draining_site(const std::string &site) const { return drained_sites_.contains(site); }
+  bool draining_egress(const std::string &egress) const { return drained_egresses_.contains(egress); }
+  const std::set<RowKey> &drained() const { return drained_; }
+  const std::set<std::string> &drained_sites() const { return drained_sites_; }
+  const std::set<std::string> &drained_egresses() const { return drained_egresses_; }
+
+  // Candidates of one service, in order of CSCI-ID; dead ones included (state says so).
+  std::vector<Candidate> candidates(uint32_t cs_id) const;
+  // All rows of all services, for `catsbpf instances`.
+  std::vector<Candidate> all() const;
+  // The owner of a row: (origin, row).
+  std::optional<std::pair<std::string, Row>> owner(const RowKey &key) const;
+
+  void set_delay_threshold(double threshold) { delay_threshold_ = threshold; }
+
+ private:
+  struct Origin {
+    std::string site;
+    std::vector<std::string> egresses;
+    bool frozen = false;
+  };
+  struct Owned {
+    std::string origin;
+    Row row;
+    bool dead = false;
+  };
+  Candidate join(const Owned &owned) const;
+  Services services_of_origin(const std::string &origin) const;
+
+  std::map<uint32_t, v1::Service> services_;
+  std::map<std::string, Origin> origins_;
+  std::map<RowKey, Owned> rows_;
+  std::map<std::string, NetworkMetric> metrics_;
+  std::map<std::string, Micros> steered_delay_;  // delay that selection was last told
+  std::set<RowKey> drained_;
+  std::set<std::string> drained_sites_, drained_egresses_;
+  double delay_threshold_ = 0.1;
+};
+
+}  // namespace catsbpf::cmas

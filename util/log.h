@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one log sink: spdlog to stderr. One line per event,
+// lower case, key=value. Levels: error (someone must act), warn (we coped), info (state changed), debug.
+#pragma once
+
+#include <spdlog/spdlog.h>
+
+#include <string>
+
+#include "util/result.h"
+
+namespace catsbpf::log {
+
+using spdlog::debug;
+using spdlog::error;
+using spdlog::info;
+using spdlog::warn;
+
+// level: "debug", "info", "warn", "error".
+Result<> set_up(const std::string &program, const std::string &level);
+
+}  // namespace catsbpf::log

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who a peer is: X.509 with exactly one URI SAN spiffe://<domain>/<role>/<name> (DESIGN section 7),
+// checked by our verifier on Asio's TLS streams. TLS 1.3 only.
+#pragma once
+
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <openssl/x509.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "util/result.h"
+
+namespace catsbpf::tls {
+
+struct Identity {
+  std::string domain, role, name;
+  std::string uri() const { return "spiffe://" + domain + "/" + role + "/" + name; }
+  bool operator==(const Identity &) const = default;
+};
+
+// Exactly one URI SAN of that form, else an Error that says what the certificate has instead.
+Result<Identity> identity_of(X509 *certificate);
+Result<Identity> identity_of_file(const std::string &certificate_pem);
+
+struct Files {
+  std::string certificate, key, authority;  // PEM paths
+};
+
+enum class PeerCertificate { kRequired, kNone };  // kNone: server to anonymous clients
+
+// A TLS 1.3-only context. Fails naming the file and OpenSSL's reason.
+Result<std::shared_ptr<boost::asio::ssl::context>> server_context(const Files &files, PeerCertificate peer);
+Result<std::shared_ptr<boost::asio::ssl::context>> client_context(const Files &files);  // certificate and key may be ""
+
+// Whom a side accepts: domain, role and, when not empty, one of the names.
+struct Expected {
+  std::string domain, role;
+  std::vector<std::string> names;
+};
+// The identity of the peer after the handshake, or why it is refused ("role site is not service-metric-agent").
+Result<Identity> verify_peer(SSL *ssl, const Expected &expected);
+
+// What a failed handshake really means, in words: "peer offers only TLS 1.2", "certificate has expired", ...
+std::string handshake_reason(const boost::system::error_code &error, SSL *ssl);
+
+}  // namespace catsbpf::tls
