@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "util/result.h"
@@ -17,9 +18,11 @@ namespace catsbpf::http {
 
 struct Target {
   std::string url;               // "https://10.0.0.1:8443", "http://...", "unix:/run/x.sock"
-  std::shared_ptr<boost::asio::ssl::context> tls;  // for https
-  std::optional<tls::Expected> server;             // for https: who must answer
-  std::chrono::milliseconds timeout{5000};
+  std::shared_ptr<boost::asio::ssl::context> tls{};  // for https
+  // For https: who must answer. Empty: any certificate of the authority that names the url's host or address.
+  std::optional<tls::Expected> server{};
+  std::chrono::milliseconds timeout{5000};         // of a call as a whole; of a watch until its answer begins
+  std::chrono::milliseconds silence{45000};        // a watch without a byte for so long is broken
 };
 
 struct Answer {
@@ -37,8 +40,11 @@ Result<Answer> call_blocking(const Target &target, const std::string &method, co
 // "ERROR\nhint: HINT" of an answer that is not 2xx, as an Error.
 Error error_of(const Answer &answer);
 
-// Reads server-sent events until the server ends the stream or it breaks; calls `event` for each.
-struct Event { std::string name, id, data; };
+struct Event {
+  std::string name, id, data;
+};
+// Reads server-sent events until the server ends the stream (done) or it breaks (Error); calls `event` for each.
+// An answer that is not 2xx is an Error with its status as code. To end it, cancel the coroutine.
 boost::asio::awaitable<Result<>> watch(Target target, std::string path, std::function<void(Event)> event,
                                        std::map<std::string, std::string> headers = {});
 

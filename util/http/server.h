@@ -26,13 +26,16 @@ struct Request {
   std::map<std::string, std::string> query;  // decoded
   std::map<std::string, std::string> headers;  // names in lower case
   std::string body;
-  std::optional<boost::asio::ip::address> source;  // empty on a UNIX socket
+  std::optional<boost::asio::ip::address> source{};  // empty on a UNIX socket
   std::optional<tls::Identity> identity;     // of the client certificate, where one was verified
   // Value of the `:name` part of the route's pattern, "" when there is none.
   std::map<std::string, std::string> parameters;
 };
 
-// Sends server-sent events until the client goes away. `send` fails when it has.
+// Sends server-sent events until the client goes away. `send` fails when it has, or when it did not take
+// the bytes within the idle time-out: nothing is buffered for a slow client. While it is silent for `kKeepAlive`
+// the handler sends a comment. One send at a time.
+constexpr std::chrono::seconds kKeepAlive{15};
 class EventStream {
  public:
   virtual ~EventStream() = default;
@@ -42,11 +45,12 @@ class EventStream {
 
 struct Response {
   int status = 200;
-  std::string body;
+  std::string body{};
   std::string content_type = "application/json";
-  std::map<std::string, std::string> headers;
-  // When set, the answer is an event stream that lives as long as this coroutine.
-  std::function<boost::asio::awaitable<void>(std::shared_ptr<EventStream>)> stream;
+  std::map<std::string, std::string> headers{};
+  // When set, the answer is an event stream that lives as long as this coroutine. When the client goes
+  // or the server stops, the coroutine is cancelled at its co_await.
+  std::function<boost::asio::awaitable<void>(std::shared_ptr<EventStream>)> stream{};
 };
 
 // 200 (or `status`) with the message as JSON (cmas/proto JSON mapping, 64-bit integers as numbers).
@@ -60,13 +64,21 @@ using Handler = std::function<boost::asio::awaitable<Response>(Request)>;
 
 struct ServerOptions {
   std::string listen;          // "10.0.0.1:8443", "[::1]:80", or "/run/x.sock"
-  std::shared_ptr<boost::asio::ssl::context> tls;  // null: plain
-  std::optional<tls::Expected> client;   // with tls: client certificates are required and must be this
+  std::shared_ptr<boost::asio::ssl::context> tls{};  // null: plain
+  std::optional<tls::Expected> client{};   // with tls: client certificates are required and must be this
   std::size_t max_body = 1 << 20;
-  std::size_t max_connections = 256;     // further ones are answered 503
-  std::size_t max_connections_per_source = 32;
-  std::chrono::seconds idle{30};
+  std::size_t max_connections = 256;     // further ones are answered 503 (per source: 429)
+  std::size_t max_connections_per_source = 32;  // TCP only
+  std::chrono::milliseconds idle{30000};   // between requests, for a body to come, for an answer to be taken
+  std::chrono::milliseconds header{10000}; // for the handshake, and for a request's header from its first byte
   unsigned socket_mode = 0660;           // of a UNIX socket
+};
+
+struct ServerCounts {
+  std::uint64_t connections = 0, requests = 0;
+  std::uint64_t refused_handshakes = 0;  // TLS failed: version, certificate, no TLS at all
+  std::uint64_t refused_identities = 0;  // a good certificate, but not who was expected: 403
+  std::uint64_t refused_limits = 0;      // 429, 503
 };
 
 class Server {
@@ -77,6 +89,8 @@ class Server {
   // Pattern: "/v1/services/:id". Unknown paths answer 404, known paths with another method 405.
   virtual void route(std::string method, std::string pattern, Handler handler) = 0;
   virtual boost::asio::ip::tcp::endpoint endpoint() const = 0;  // where it listens (port 0: which)
+  virtual const ServerCounts &counts() const = 0;
+  // Closes the listener and all connections and cancels the handlers that wait. The destructor does it too.
   virtual void stop() = 0;
 };
 

@@ -3,6 +3,7 @@
 // checked by our verifier on Asio's TLS streams. TLS 1.3 only.
 #pragma once
 
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <openssl/x509.h>
@@ -40,10 +41,20 @@ struct Expected {
   std::string domain, role;
   std::vector<std::string> names;
 };
-// The identity of the peer after the handshake, or why it is refused ("role site is not service-metric-agent").
+// The identity of the peer after the handshake, or why it is refused: "certificate is spiffe://lab.cats/site/s2,
+// expected role service-metric-agent".
 Result<Identity> verify_peer(SSL *ssl, const Expected &expected);
 
-// What a failed handshake really means, in words: "peer offers only TLS 1.2", "certificate has expired", ...
+// The same for an identity at hand.
+Result<> accepts(const Expected &expected, const Identity &identity);
+
+// What a failed handshake (or, under TLS 1.3, the first read after it: only then a client learns that its
+// certificate is refused) really means, in words: "peer offers only TLS 1.2", "certificate has expired", ...
 std::string handshake_reason(const boost::system::error_code &error, SSL *ssl);
+
+// Closes a connection after a refusal so that the peer can still read why: ends our side, then takes and throws
+// away what comes for at most a second (closing with unread bytes would send a reset, which eats the alert).
+// Returns at once; tcp::socket converts. For a TLS stream: linger_close(std::move(stream.next_layer())).
+void linger_close(boost::asio::generic::stream_protocol::socket socket);
 
 }  // namespace catsbpf::tls
