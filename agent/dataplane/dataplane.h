@@ -3,6 +3,7 @@
 // behind it (kernel.cpp), a fake in memory in tests (fake.h).
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <span>
 #include <string>
@@ -21,10 +22,12 @@ struct InterfaceOptions {
 
 struct DataplaneOptions {
   std::string pin_directory;             // on a bpffs; made if missing
-  uint32_t flow_entries = 1 << 19;       // rounded up to a power of two
-  uint32_t ring_lines = 1 << 17;         // pool of 64-byte lines
+  uint32_t flow_entries = 1 << 19;       // rounded up to a power of two; pins of another size stay as they are
+  uint32_t ring_lines = 1 << 17;         // pool of 64-byte lines; the same
   std::vector<InterfaceOptions> interfaces;
 };
+
+inline constexpr std::chrono::milliseconds kHeartbeat{500};
 
 // Tables that exist once, mapped into memory; the view's come twice, [side].
 class Dataplane {
@@ -46,6 +49,15 @@ class Dataplane {
   virtual Result<> remove_session(const maps::session_key &key) = 0;
   virtual Result<std::vector<std::pair<maps::session_key, maps::session>>> sessions() = 0;
 
+  // The one store that publishes a view: everything written before is visible to whoever sees `side`.
+  virtual void flip(uint32_t side) { __atomic_store_n(&control().view, side, __ATOMIC_RELEASE); }
+
+  // An instance slot begins a new life: its counters start at 0.
+  virtual Result<> clear_instance_counter(uint16_t slot) = 0;
+
+  // A sign of life of the agent (control.heartbeat); the programmer calls it every kHeartbeat.
+  virtual void heartbeat() = 0;
+
   // Blocks until no packet can see the view of before the call any more (membarrier, else a
   // map-in-map update). Thread-safe; called from the programmer's grace thread.
   virtual Result<> wait_grace() = 0;
@@ -62,12 +74,13 @@ class Dataplane {
   virtual std::vector<InterfaceView> interfaces() const = 0;
 };
 
-// Opens or creates the pinned maps and programs, takes the pin directory's lock (one agent per pin
-// directory), replaces the programs, attaches them, arms the sweep. Refuses pins of another layout,
+// Opens or creates the pinned maps and programs, takes the pin directory's lock (flock on the directory
+// itself, so one agent per pin directory whatever its state directory; the holder's pid is named), replaces the programs, attaches them, arms the sweep. Refuses pins of another layout,
 // naming both, without touching them or the traffic.
 Result<std::unique_ptr<Dataplane>> open_kernel_dataplane(const DataplaneOptions &options);
 
-// Detaches and unpins everything below `pin_directory`: on purpose only (`catsbpfd --uninstall`).
+// Detaches and unpins everything below `pin_directory`: on purpose only (`catsbpfd --uninstall`). Run in
+// the network namespace of the agent. Refused while an agent runs; nothing there is fine.
 Result<> uninstall_dataplane(const std::string &pin_directory);
 
 }  // namespace catsbpf::agent

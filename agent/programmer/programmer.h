@@ -15,6 +15,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include "agent/dataplane/dataplane.h"
+#include "agent/netlink/next_hops.h"
 #include "agent/programmer/wanted.h"
 #include "util/result.h"
 
@@ -30,13 +31,18 @@ struct ProgrammerOptions {
   uint32_t vni = 0;
   std::vector<ForwarderAddress> forwarders;  // peers
   std::chrono::milliseconds retry{1000};     // backoff after a failed write
+  std::chrono::milliseconds reclaim{5000};   // how often retired slots are looked for in the flow table
 };
 
 class Programmer {
  public:
   // Reads what is programmed already (slots, handles, rings, view) and carries on from it: nothing
   // that packets see changes before the first publish.
-  static Result<std::unique_ptr<Programmer>> open(boost::asio::io_context &io, Dataplane &dataplane, ProgrammerOptions options);
+  // Next hops come from the kernel (agent/netlink), or from `next_hops`, which must outlive the programmer.
+  static Result<std::unique_ptr<Programmer>> open(boost::asio::io_context &io, Dataplane &dataplane,
+                                                  ProgrammerOptions options);
+  static Result<std::unique_ptr<Programmer>> open(boost::asio::io_context &io, Dataplane &dataplane,
+                                                  NextHops &next_hops, ProgrammerOptions options);
   virtual ~Programmer() = default;
 
   // Until `release()`, services and deliveries are collected but not published: at start, so that the
@@ -63,6 +69,15 @@ class Programmer {
     uint32_t mtu = 0;
   };
   virtual std::vector<PathView> paths() const = 0;
+
+  // What was done since the start.
+  struct Totals {
+    uint64_t publications = 0;
+    uint64_t services_written = 0;  // records, both sides counted
+    uint64_t slots_written = 0;     // ring slots that differed
+    uint64_t slots_reused = 0;      // instance slots that got a new instance
+  };
+  virtual Totals totals() const = 0;
 };
 
 }  // namespace catsbpf::agent
