@@ -101,11 +101,13 @@ CATSBPF_ASSERT(sizeof(struct view_header) == 32 + 8 * 24, "view_header");
 enum locator_kind {
 	LOCATOR_FREE = 0,
 	LOCATOR_SERVICE = 1,     /* target: index of the service record */
-	LOCATOR_TUNNEL = 2,      /* a tunnel address of this forwarder; target: 0 */
+	LOCATOR_TUNNEL = 2,      /* a tunnel address of this forwarder; target: its VNI, 0: CATS_VNI */
 	LOCATOR_FORWARDER = 3,   /* a peer's tunnel address; target: 0 */
 };
 /* A prefix is found at (locator_hash() + i) % MAX_LOCATORS, i < LOCATOR_PROBES; more rules of the
- * same prefix hang behind the first by `next`, and are not found by hash (chained = 1). */
+ * same prefix hang behind the first by `next`, and are not found by hash (chained = 1). A free slot
+ * ends the search: a removed locator must not leave a hole before others. A packet that no rule of
+ * the longest prefix matches goes on to the next shorter one; ICMP echo matches any rule. */
 struct locator {
 	struct address prefix;
 	__u8 kind;               /* enum locator_kind */
@@ -261,10 +263,11 @@ CATSBPF_ASSERT(sizeof(struct session) == 24, "session");
 #define FLOW_STATE_USED 1ULL     /* always set: a used word is never 0 */
 #define FLOW_STATE_CREDIT 2ULL   /* holds a credit */
 #define FLOW_STATE_SESSION 4ULL  /* placed by a session */
+#define FLOW_STATE_TENTATIVE 8ULL /* being inserted: not yet proven to stand only once (some ns) */
 #define FLOW_SLOT_MASK 0xffffULL
 struct flow_entry {
 	__u64 word;              /* changed by compare-and-swap only */
-	__u64 seen;              /* jiffies (low 32 bits of bpf_jiffies64) << 32 | packets since the last sweep */
+	__u64 seen;              /* jiffies (low 32 bits of bpf_jiffies64) << 32 | packets (low 32 bits) */
 };
 struct flow_line {
 	struct flow_entry entry[FLOW_LINE_ENTRIES];
@@ -276,7 +279,7 @@ struct flow_record {
 	struct address source;
 	struct address destination;
 	__u64 word;              /* flow_entry.word that this record belongs to; else stale */
-	__u64 packets;           /* folded in by the sweep */
+	__u64 packets;           /* as of the last sweep; now: flow_packets() */
 	__u32 created;           /* jiffies, low 32 bits */
 	__u32 timeout;           /* jiffies */
 	__be16 source_port;      /* ICMP echo: identifier */
@@ -287,6 +290,13 @@ struct flow_record {
 };
 CATSBPF_ASSERT(sizeof(struct flow_record) == 64, "flow_record");
 
+/* Packets of a flow until now: the entry counts modulo 2^32 and is never reset while the flow
+ * lives (so that neither the sweep nor a packet can overwrite the other); the record extends it. */
+CATSBPF_INLINE __u64 flow_packets(__u64 seen, __u64 folded)
+{
+	return folded + (__u32)((__u32)seen - (__u32)folded);
+}
+
 /* ---- sweep: one entry; holds a bpf_timer, so it cannot be memory-mapped ---- */
 struct sweep {
 	struct bpf_timer timer;
@@ -296,6 +306,17 @@ struct sweep {
 	__u64 passes;            /* whole passes over the table */
 };
 CATSBPF_ASSERT(sizeof(struct sweep) == 40, "sweep");
+
+#define SWEEP_TICK_MS 50
+#define SWEEP_TICKS_PER_PASS 200 /* a whole pass takes 10 s */
+
+/* ---- context of the syscall program `read_jiffies`: filled by it. HZ is 10^9 /
+ * clock_getres(CLOCK_MONOTONIC_COARSE) in user space. ---- */
+struct clock_reading {
+	__u64 jiffies;           /* bpf_jiffies64 */
+	__u64 monotonic_ns;      /* at the same time */
+};
+CATSBPF_ASSERT(sizeof(struct clock_reading) == 16, "clock_reading");
 
 /* ---- counters, per CPU ---- */
 struct counter {                 /* outcomes[], instance_counters[slot], delivery_counters[index] */

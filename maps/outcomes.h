@@ -36,7 +36,10 @@
 	OUTCOME(redirect_failed, alarm, "the kernel refused the redirect of a packet counted as forwarded or delivered") \
 	OUTCOME(redirect_dropped, alarm, "the target interface was down or full: a packet counted as forwarded or delivered was lost") \
 	OUTCOME(slow_sent, normal, "the tc program sent a packet counted as forwarded_slow or delivered_slow") \
-	OUTCOME(slow_failed, alarm, "the tc program could not send a packet counted as forwarded_slow or delivered_slow: dropped")
+	OUTCOME(slow_failed, alarm, "the tc program could not send a packet counted as forwarded_slow or delivered_slow: dropped") \
+	OUTCOME(slow_impossible, alarm, "next hop unresolved and the driver carries no metadata to the tc program: dropped") \
+	OUTCOME(martian, normal, "for a service, but from an address that no host may have, or by link-layer broadcast: passed to the kernel, which decides") \
+	OUTCOME(ecn_dropped, normal, "congestion experienced on the way through the tunnel, sender not ECN-capable: dropped (RFC 6040)")
 
 #define CATSBPF_OUTCOME_ENUM(name, kind, sentence) OUTCOME_##name,
 enum outcome {

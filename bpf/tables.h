@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The maps of the data plane, one definition each; layouts and meaning: maps/contract.h. The loader
+ * sizes `flows`, `flow_records` and `rings` before load. Everything that user space reads or writes
+ * often is memory-mapped; `sweep` holds a timer and cannot be. */
+#ifndef CATSBPF_BPF_TABLES_H
+#define CATSBPF_BPF_TABLES_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps/contract.h"
+#include "maps/outcomes.h"
+
+#define DEFAULT_FLOW_LINES (1 << 17) /* 524288 flows */
+#define DEFAULT_RING_LINES (1 << 17)
+
+#define MAPPED_ARRAY(name, entries, type_)             \
+	struct {                                       \
+		__uint(type, BPF_MAP_TYPE_ARRAY);      \
+		__uint(map_flags, BPF_F_MMAPABLE);     \
+		__uint(max_entries, entries);          \
+		__type(key, __u32);                    \
+		__type(value, type_);                  \
+	} name SEC(".maps")
+
+#define PER_CPU_ARRAY(name, entries, type_)            \
+	struct {                                       \
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); \
+		__uint(max_entries, entries);          \
+		__type(key, __u32);                    \
+		__type(value, type_);                  \
+	} name SEC(".maps")
+
+MAPPED_ARRAY(control, 1, struct control);
+MAPPED_ARRAY(secret, 1, struct secret);
+MAPPED_ARRAY(interfaces, MAX_INTERFACES, struct interface);
+MAPPED_ARRAY(view_headers, 2, struct view_header);
+MAPPED_ARRAY(locators, 2 * MAX_LOCATORS, struct locator);
+MAPPED_ARRAY(services, 2 * MAX_SERVICES, struct service_record);
+MAPPED_ARRAY(rings, DEFAULT_RING_LINES, struct ring_line);
+MAPPED_ARRAY(instances, MAX_INSTANCES, struct instance);
+MAPPED_ARRAY(paths, MAX_PATHS, struct path);
+MAPPED_ARRAY(deliveries, MAX_DELIVERIES, struct delivery);
+MAPPED_ARRAY(flows, DEFAULT_FLOW_LINES, struct flow_line);
+MAPPED_ARRAY(flow_records, DEFAULT_FLOW_LINES * FLOW_LINE_ENTRIES, struct flow_record);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* filled by the agent only: nothing is allocated per packet */
+	__uint(max_entries, MAX_SESSIONS);
+	__type(key, struct session_key);
+	__type(value, struct session);
+} sessions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sweep);
+} sweep SEC(".maps");
+
+PER_CPU_ARRAY(outcomes, OUTCOME_COUNT, struct counter);
+PER_CPU_ARRAY(instance_counters, MAX_INSTANCES, struct counter);
+PER_CPU_ARRAY(delivery_counters, MAX_DELIVERIES, struct counter);
+PER_CPU_ARRAY(flow_counters, 1, struct flow_counters);
+
+/* Set by the loader before load. */
+const volatile __u32 flow_line_mask = DEFAULT_FLOW_LINES - 1; /* flows' max_entries - 1, a power of two - 1 */
+const volatile __u32 netns_inode = 0; /* our network namespace; 0: redirect errors are not counted */
+
+#endif
