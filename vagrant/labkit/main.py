@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vagrant/lab after what is missing was installed and built: its commands."""
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+from . import certificates, configurations, demo, network, processes, ready
+from .lab import BPFFS, RUN, Lab, command
+from .topology import LabError
+
+RESERVED = ("ip", "tc", "xdp")     # folders of other tools on the bpffs
+
+
+def up(lab, agents=True):
+    if lab.name in RESERVED:
+        raise LabError(f"lab name {lab.name} is the folder of another tool in {BPFFS}", "take another name")
+    if not os.path.ismount(BPFFS):
+        command(["mount", "-t", "bpf", "bpf", BPFFS])
+    network.up(lab)
+    certificates.up(lab)
+    configurations.up(lab)
+    for program in processes.of_sites(lab):
+        program.start()
+    ready.sites(lab)
+    if agents:
+        for program in processes.of_cats(lab):
+            program.start()
+        ready.publish_tables(lab)
+        ready.cats(lab)
+
+
+def down(lab):
+    """Removes whatever of the lab is there, also after an `up` that stopped half way."""
+    for program in processes.all_of(lab)[::-1]:
+        program.send(signal.SIGTERM)
+    for program in processes.all_of(lab):
+        program.stop()
+    for node in lab.existing_namespaces():
+        network.end_processes(lab, node)
+    for node in lab.topology.nodes:
+        shutil.rmtree(lab.pins(node), ignore_errors=True)
+    if lab.pin_root.is_dir() and not any(lab.pin_root.iterdir()):
+        lab.pin_root.rmdir()
+    network.down(lab)
+    shutil.rmtree(lab.run, ignore_errors=True)
+    if RUN.is_dir() and not any(RUN.iterdir()):
+        RUN.rmdir()
+
+
+def status(lab):
+    existing = lab.existing_namespaces()
+    if not existing:
+        print(f"lab {lab.name} is down")
+        return 1
+    programs = {}
+    for program in processes.all_of(lab):
+        programs.setdefault(program.node, []).append(f"{program.name} {'up' if program.pid() else 'DOWN'}")
+    print(f"{'node':9} {'network':8} {'is':46} programs")
+    for name, node in lab.topology.nodes.items():
+        network_state = "up" if name in existing else "MISSING"
+        print(f"{name:9} {network_state:8} {node.purpose[:46]:46} {', '.join(programs.get(name, ['-']))}")
+    steering = ready.steering(lab)
+    print(f"steering  {'ready' if steering else 'NOT READY: ' + steering.text}")
+    whole = len(existing) == len(lab.topology.nodes) and all(p.pid() for p in processes.all_of(lab))
+    return 0 if whole and steering else 1
+
+
+def arguments_in(lab, node, words):
+    """The command that runs `words` in a node: its network, its hosts file, the host's other mounts."""
+    if node not in lab.topology.nodes:
+        raise LabError(f"no node {node!r}", f"nodes: {' '.join(lab.topology.nodes)}")
+    if node not in lab.existing_namespaces():
+        raise LabError(f"lab {lab.name} is down", f"sudo vagrant/lab --name {lab.name} up")
+    bind = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    return ["nsenter", f"--net={lab.namespace_path(node)}", "--", "unshare", "--mount", "--propagation", "slave", "--",
+            "sh", "-c", bind, str(lab.hosts), *words]
+
+
+def run_in(lab, node, words, **options):
+    """Runs a command in a node and returns the finished process (tests, demo)."""
+    options.setdefault("capture_output", True)
+    options.setdefault("text", True)
+    options.setdefault("timeout", 60)
+    return subprocess.run(arguments_in(lab, node, [str(w) for w in words]), env=lab.environment(node), **options)
+
+
+def logs(lab, node):
+    programs = [p for p in processes.all_of(lab) if p.node == node]
+    if not programs:
+        raise LabError(f"nothing runs on {node!r}", f"nodes: {' '.join(sorted({p.node for p in processes.all_of(lab)}))}")
+    for program in programs:
+        print(f"==> {program.log_file}\n{program.log(1000)}")
+
+
+def parse(words):
+    parser = argparse.ArgumentParser(prog="vagrant/lab", description="figure 1 of the CMAS draft in network namespaces")
+    parser.add_argument("--name", default="cats", help="name of the lab (default cats); labs with different names run side by side")
+    parser.add_argument("--build", help="build directory with the programs (default build/release)")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    starts = verbs.add_parser("up", help="bring the lab up, or repair what is missing")
+    starts.add_argument("--no-agents", action="store_true", help="plain routing only: no agents, no platform")
+    verbs.add_parser("down", help="take the lab down; nothing stays")
+    verbs.add_parser("status", help="what runs")
+    verbs.add_parser("demo", help="show the main job on real traffic")
+    runs = verbs.add_parser("exec", help="run a command on a node")
+    runs.add_argument("node")
+    runs.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="default: a shell")
+    shows = verbs.add_parser("logs", help="what the programs of a node said")
+    shows.add_argument("node")
+    return parser.parse_args(words)
+
+
+def main(words):
+    options = parse(words)
+    os.umask(0o022)
+    try:
+        lab = Lab(options.name, options.build)
+        if options.verb == "up":
+            up(lab, not options.no_agents)
+            print(f"lab {lab.name} is up: sudo vagrant/lab{'' if lab.name == 'cats' else ' --name ' + lab.name} status | demo | "
+                  "exec NODE COMMAND | down")
+            return 0
+        if options.verb == "down":
+            down(lab)
+            return 0
+        if options.verb == "status":
+            return status(lab)
+        if options.verb == "logs":
+            logs(lab, options.node)
+            return 0
+        if options.verb == "exec":
+            words = options.words[1:] if options.words[:1] == ["--"] else options.words
+            arguments = arguments_in(lab, options.node, words or [os.environ.get("SHELL", "/bin/bash")])
+            os.execvpe(arguments[0], arguments, lab.environment(options.node))
+        up(lab)
+        return demo.run(lab)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
