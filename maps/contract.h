@@ -131,19 +131,21 @@ CATSBPF_INLINE __u32 locator_hash(struct address a, __u32 length, __u64 seed)
 }
 
 /* Affinity: which bits of the tuple make a flow, and how long it lives without packets
- * (R090-R097). A service record's index is its handle: it stays while the service exists. */
+ * (R090-R097). A service record's index is its handle: it stays while the service exists, and is
+ * part of the flow. */
 struct service_record {
 	__u32 cs_id;             /* 0: unused */
 	__u32 ring_first;        /* index of the ring's first line in `rings` */
 	__u32 ring_slots;        /* 0: no instance may take a new flow */
 	__u32 timeout;           /* jiffies */
-	struct address source_mask; /* over the source address as struct address */
+	struct address source_mask; /* bits of an IPv6 source address that make the flow */
 	__u16 source_port_mask;
 	__u16 destination_port_mask;
 	__u8 protocol_mask;
 	__u8 destination;        /* 1: the destination address is part of the flow */
 	__u8 pad[2];
-	__u8 reserved[24];
+	__be32 source_ignore4;   /* bits of an IPv4 source address that do not; 0: all 32 count */
+	__u8 reserved[20];
 };
 CATSBPF_ASSERT(sizeof(struct service_record) == 64, "service_record");
 
@@ -183,8 +185,9 @@ enum path_state {
 /* Ethernet 14, IPv4 20, UDP 8, Geneve 8, CATS option 4 + 12 (struct cats_option). */
 #define GENEVE_HEADROOM 66
 struct path {
-	__u8 header[72];         /* first GENEVE_HEADROOM bytes; IPv4 total length 0 with the checksum over
-	                          * that, UDP length and source port 0, CS-ID and CSCI-ID 0: filled per packet */
+	__u8 header[72];         /* first GENEVE_HEADROOM bytes. IPv4: total length and TOS 0, with the checksum over
+	                          * that. Filled per packet: both, UDP source port and length, Geneve
+	                          * protocol, CS-ID and CSCI-ID */
 	__u32 ifindex;           /* underlay interface */
 	__be32 next_hop4;        /* for the tc way; 0: on-link */
 	__u16 mtu;               /* of the underlay interface towards the egress (IP packet size) */
