@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Drains of the operator: an instance, a site or an egress takes no new flow and keeps those it has.
+#include "agent/selector/path_selector.h"
+#include "agent/selector/state_file.h"
+#include "cmas/proto/json.h"
+#include "util/log.h"
+
+namespace catsbpf::agent {
+
+namespace {
+
+Error invalid(const std::string &what, const std::string &hint) { return Error{"drain: " + what, hint, EINVAL}; }
+
+std::string describe(const v1::Drain &drain) {
+  if (drain.csci_id()) return "csci " + std::to_string(drain.csci_id()) + (drain.service_id().empty() ? "" : " of " + drain.service_id());
+  return drain.site().empty() ? "egress " + drain.egress() : "site " + drain.site();
+}
+
+}  // namespace
+
+Result<> PathSelector::load() {
+  if (auto grants = desk_.load(); !grants) return grants.error();
+  if (options_.state_directory.empty()) return done();
+  const auto text = read_whole(file("drains.json"));
+  if (!text) return text.error();
+  if (!*text) return done();
+  v1::DrainList kept;
+  if (auto parsed = from_json(**text, kept); !parsed)
+    return Error{"cannot read " + file("drains.json") + ": " + parsed.error().what, "remove the file; all drains end then", EINVAL};
+  for (const auto &drain : kept.drains()) {
+    if (drain.csci_id()) table_.drain({static_cast<uint32_t>(std::strtoul(drain.service_id().c_str(), nullptr, 10)), drain.csci_id()}, true);
+    if (!drain.site().empty()) table_.drain_site(drain.site(), true);
+    if (!drain.egress().empty()) table_.drain_egress(drain.egress(), true);
+    log::info("draining as before the restart: {}", describe(drain));
+  }
+  return done();
+}
+
+// Kept with the CS-ID as service, because the catalogue may not be known when they are read.
+Result<> PathSelector::save_drains() const {
+  if (options_.state_directory.empty()) return done();
+  v1::DrainList kept;
+  for (const auto &key : table_.drained()) {
+    auto &drain = *kept.add_drains();
+    drain.set_csci_id(key.csci_id);
+    drain.set_service_id(std::to_string(key.cs_id));
+  }
+  for (const auto &site : table_.drained_sites()) kept.add_drains()->set_site(site);
+  for (const auto &egress : table_.drained_egresses()) kept.add_drains()->set_egress(egress);
+  return write_whole(file("drains.json"), to_json(kept));
+}
+
+Result<cmas::RowKey> PathSelector::row_to_drain(const v1::Drain &drain) const {
+  std::optional<uint32_t> cs_id;
+  if (!drain.service_id().empty()) {
+    const auto *service = table_.service(drain.service_id());
+    if (!service) return Error{"drain: unknown service '" + drain.service_id() + "'", "see catsbpf services", ENOENT};
+    cs_id = service->cs_id();
+  }
+  std::set<cmas::RowKey> known = table_.drained();
+  for (const auto &candidate : table_.all()) known.insert(candidate.key);
+  std::vector<cmas::RowKey> found;
+  for (const auto &key : known)
+    if (key.csci_id == drain.csci_id() && (!cs_id || *cs_id == key.cs_id)) found.push_back(key);
+  if (found.empty()) return Error{"drain: no instance " + describe(drain), "see catsbpf instances", ENOENT};
+  if (found.size() > 1)
+    return invalid("csci " + std::to_string(drain.csci_id()) + " serves " + std::to_string(found.size()) + " services", "name one as service_id");
+  return found.front();
+}
+
+Result<> PathSelector::drain(const v1::Drain &drain, bool on) {
+  if ((drain.csci_id() != 0) + !drain.site().empty() + !drain.egress().empty() != 1)
+    return invalid("exactly one of csci_id, site and egress is needed", "{\"csci_id\": 3}, {\"site\": \"site-2\"} or {\"egress\": \"f2\"}");
+  if (drain.csci_id()) {
+    const auto key = row_to_drain(drain);
+    if (!key) return key.error();
+    touch(table_.drain(*key, on));
+  } else if (!drain.site().empty()) {
+    if (!options_.sites.contains(drain.site()) && !table_.draining_site(drain.site()))
+      return Error{"drain: no site '" + drain.site() + "'", "sites are those of path_selector.agents", ENOENT};
+    touch(table_.drain_site(drain.site(), on));
+  } else {
+    if (!options_.forwarders.contains(drain.egress()) && !table_.draining_egress(drain.egress()))
+      return Error{"drain: no egress '" + drain.egress() + "'", "egresses are among forwarders", ENOENT};
+    touch(table_.drain_egress(drain.egress(), on));
+  }
+  log::info("drain {}: {}", on ? "begins" : "ends", describe(drain));
+  if (auto saved = save_drains(); !saved)
+    return Error{"the drain is in force, but a restart will forget it: " + saved.error().what, saved.error().hint, EIO};
+  return done();
+}
+
+v1::DrainList PathSelector::drains() const {
+  v1::DrainList list;
+  for (const auto &key : table_.drained()) {
+    auto &drain = *list.add_drains();
+    drain.set_csci_id(key.csci_id);
+    const auto *service = table_.service(key.cs_id);
+    drain.set_service_id(service ? service->service_id() : std::to_string(key.cs_id));
+  }
+  for (const auto &site : table_.drained_sites()) list.add_drains()->set_site(site);
+  for (const auto &egress : table_.drained_egresses()) list.add_drains()->set_egress(egress);
+  return list;
+}
+
+}  // namespace catsbpf::agent

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/selector/path_selector.h"
+
+#include <time.h>
+
+#include <boost/asio/post.hpp>
+
+#include "util/log.h"
+
+namespace catsbpf::agent {
+
+using namespace std::chrono_literals;
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr auto kLogSpacing = 1s;  // between two lines on one service
+
+uint64_t monotonic_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+PathSelector::PathSelector(asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions, Programmer &programmer,
+                           SelectorOptions options)
+    : io_(io), table_(table), sessions_(sessions), programmer_(programmer), options_(std::move(options)),
+      desk_(io, table, sessions, programmer, options_.forwarders, file("requests.json")), log_timer_(io), hold_timer_(io) {}
+
+Result<std::unique_ptr<PathSelector>> PathSelector::open(asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions,
+                                                         Programmer &programmer, SelectorOptions options) {
+  std::unique_ptr<PathSelector> selector(new PathSelector(io, table, sessions, programmer, std::move(options)));
+  if (auto loaded = selector->load(); !loaded) return loaded.error();
+  auto *self = selector.get();
+  sessions.on_touched([self](const auto &services, const std::string &origin, uint64_t epoch, uint64_t sequence) {
+    self->journal_.received(origin, epoch, sequence, monotonic_ns());
+    self->touch(services);
+  });
+  sessions.on_finished([self](uint64_t reservation, const std::string &reason) { self->desk_.ended(reservation, reason); });
+  programmer.on_published([self](uint64_t epoch, uint64_t published_ns) { self->journal_.published(epoch, published_ns); });
+  selector->begin_hold();
+  return selector;
+}
+
+std::string PathSelector::file(const char *name) const {
+  return options_.state_directory.empty() ? "" : options_.state_directory + "/" + name;
+}
+
+void PathSelector::stop() { desk_.save(); }
+
+// ---- what comes in ----
+
+void PathSelector::put_service(const v1::Service &service) { touch(table_.put_service(service)); }
+
+void PathSelector::remove_service(const std::string &service_id) { touch(table_.remove_service(service_id)); }
+
+void PathSelector::put_metric(const std::string &egress, const cmas::NetworkMetric &metric) {
+  touch(table_.put_metric(egress, metric));
+}
+
+void PathSelector::touch(const cmas::WholeTable::Services &services) {
+  touched_.insert(services.begin(), services.end());
+  if (recompute_posted_ || touched_.empty()) return;
+  recompute_posted_ = true;
+  asio::post(io_, [this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) recompute();
+  });
+}
+
+void PathSelector::recompute() {
+  recompute_posted_ = false;
+  const auto touched = std::exchange(touched_, {});
+  for (const uint32_t cs_id : touched) recompute_one(cs_id);
+  journal_.handed_over();
+}
+
+void PathSelector::recompute_one(uint32_t cs_id) {
+  const v1::Service *service = table_.service(cs_id);
+  if (!service) {
+    policy_errors_.erase(cs_id);
+    if (steerings_.erase(cs_id)) {
+      programmer_.remove_service(cs_id);
+      log::info("service removed: cs_id={}", cs_id);
+    }
+    return;
+  }
+  auto &steering = steerings_.try_emplace(cs_id, options_.ring_threshold).first->second;
+  auto outcome = steering.update(*service, table_.candidates(cs_id), options_.forwarders);
+  if (!outcome) {
+    const std::string said = "service " + service->service_id() + ": " + outcome.error().what;
+    if (auto &known = policy_errors_[cs_id]; known != said) {
+      known = said;
+      log::error("{}; its ring stays as it is", said);
+    }
+    return;
+  }
+  policy_errors_.erase(cs_id);
+  if (outcome->wanted) programmer_.put_service(std::move(*outcome->wanted));
+  if (!outcome->shift.empty()) log_shift(*service, *outcome);
+}
+
+// ---- the log ----
+
+void PathSelector::log_shift(const v1::Service &service, const ServiceSteering::Outcome &outcome) {
+  Shift &shift = shifts_[service.cs_id()];
+  const std::size_t arrow = outcome.shift.find(" -> ");
+  if (shift.changes++ == 0) shift.from = outcome.shift.substr(0, arrow);
+  shift.service_id = service.service_id();
+  shift.to = outcome.shift.substr(arrow + 4);
+  shift.why = outcome.why;
+  if (log_armed_ && shift.said + kLogSpacing > cmas::Clock::now()) return;
+  log_pending();
+}
+
+void PathSelector::log_pending() {
+  const auto now = cmas::Clock::now();
+  bool more = false;
+  for (auto &[cs_id, shift] : shifts_) {
+    if (shift.changes == 0) continue;
+    if (shift.said + kLogSpacing > now) {
+      more = true;
+      continue;
+    }
+    log::info("new flows: service={} cs_id={} old=\"{}\" new=\"{}\" why=\"{}\"{}", shift.service_id, cs_id, shift.from, shift.to, shift.why,
+              shift.changes > 1 ? " changes=" + std::to_string(shift.changes) : "");
+    shift.said = now;
+    shift.changes = 0;
+  }
+  if (!more || log_armed_) return;
+  log_armed_ = true;
+  log_timer_.expires_after(kLogSpacing);
+  log_timer_.async_wait([this](const boost::system::error_code &error) {
+    if (error) return;
+    log_armed_ = false;
+    log_pending();
+  });
+}
+
+// ---- start ----
+
+void PathSelector::platform_known() {
+  platform_known_ = true;
+  check_hold();
+}
+
+std::string PathSelector::waiting_for() const {
+  std::string text = platform_known_ ? "" : "the platform's catalogue";
+  for (const auto &name : sessions_.unsynced()) text += (text.empty() ? "" : ", ") + name + "'s rows";
+  return text;
+}
+
+void PathSelector::begin_hold() {
+  if (!options_.hold) return;
+  holding_ = true;
+  programmer_.hold(waiting_for());
+  log::info("the view in force stays until all is known: waiting for {}, at most {} s", waiting_for(),
+            std::chrono::duration<double>(options_.restart_hold).count());
+  sessions_.on_synced([this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) check_hold();
+  });
+  hold_timer_.expires_after(options_.restart_hold);
+  hold_timer_.async_wait([this](const boost::system::error_code &error) {
+    if (!error) release_hold("restart_hold is over, still waiting for " + waiting_for());
+  });
+}
+
+void PathSelector::check_hold() {
+  if (!holding_) return;
+  if (platform_known_ && sessions_.all_synced()) return release_hold("all is known");
+  programmer_.hold(waiting_for());
+}
+
+void PathSelector::release_hold(const std::string &why) {
+  if (!holding_) return;
+  holding_ = false;
+  hold_timer_.cancel();
+  // What was heard in this turn belongs into the first view.
+  recompute();
+  log::info("publishing begins: {}", why);
+  programmer_.release();
+  desk_.restore_sessions();
+}
+
+}  // namespace catsbpf::agent

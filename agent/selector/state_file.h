@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// A small text file that is always whole: written beside, then renamed over the old one.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "util/result.h"
+
+namespace catsbpf::agent {
+
+// On failure the old file is unchanged.
+Result<> write_whole(const std::string &path, const std::string &text);
+// Empty when there is no such file.
+Result<std::optional<std::string>> read_whole(const std::string &path);
+
+}  // namespace catsbpf::agent

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the new flows of one service go. Comes in: the service and its candidates, as the whole service
+// table has them. Goes out: a WantedService whenever the data plane must change, and one sentence on
+// what changed and why. No I/O.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/programmer/wanted.h"
+#include "cmas/selection.h"
+
+namespace catsbpf::agent {
+
+class ServiceSteering {
+ public:
+  explicit ServiceSteering(double ring_threshold) : keeper_(ring_threshold) {}
+
+  struct Outcome {
+    std::optional<WantedService> wanted;  // the data plane must change
+    std::string shift;                    // "csci 1 75%, csci 3 25% -> csci 3 100%", "" : new flows go as before
+    std::string why;                      // "csci 1 free 3 -> 0"
+  };
+  // `forwarders`: egresses to which a path exists. Fails on a policy that does not exist; nothing changed.
+  Result<Outcome> update(const v1::Service &service, std::vector<cmas::Candidate> candidates,
+                         const std::set<std::string> &forwarders);
+
+  const std::shared_ptr<const cmas::Ring> &ring() const { return ring_; }
+  // Share of the ring, 0..1.
+  double share(uint32_t csci_id) const;
+  bool in_ring(uint32_t csci_id) const { return share(csci_id) > 0; }
+
+ private:
+  struct Seen {  // what the last update saw of a candidate
+    uint32_t gas = 0;
+    double cost = 0;
+    cmas::RowState state = cmas::RowState::kActive;
+    std::optional<cmas::Micros> real_delay;
+    std::string egress;
+  };
+  std::string differences(const std::map<uint32_t, Seen> &now) const;
+  std::string shares() const;
+  std::vector<WantedInstance> instances(const std::vector<cmas::Candidate> &candidates, const std::set<std::string> &forwarders);
+
+  cmas::RingKeeper keeper_;
+  std::shared_ptr<const cmas::Ring> ring_;
+  std::map<uint32_t, Seen> seen_;
+  // Instances whose rows were withdrawn with their origin: they keep their flows.
+  std::map<uint32_t, std::string> withdrawn_;
+  std::vector<WantedInstance> programmed_;
+  std::string definition_;  // locators and affinity, serialized
+  bool handed_over_ = false;
+};
+
+// The candidates that a path leads to, and verdicts on the others, which selection need not see.
+struct Reachable {
+  std::vector<cmas::Candidate> candidates;
+  std::vector<cmas::Verdict> unreachable;
+};
+Reachable reachable(std::vector<cmas::Candidate> candidates, const std::set<std::string> &forwarders);
+
+}  // namespace catsbpf::agent
