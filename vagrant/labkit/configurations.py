@@ -134,7 +134,10 @@ http {{
     # The same answer after more than a second: a slow instance.
     location = /slow {{ root {prefix}/files; try_files /name =404; limit_rate 200; }}
     # {BIG_BYTES >> 20} MiB at {BIG_RATE}B/s, or what ?rate= says.
-    location = /big {{ root {prefix}/files; try_files /big =404; limit_rate $rate; }}
+    location = /big {{
+      root {prefix}/files; try_files /big =404; limit_rate $rate;
+      add_header Instance "{instance.text}";
+    }}
   }}
 }}
 """

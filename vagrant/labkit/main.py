@@ -136,7 +136,7 @@ def main(words):
             arguments = arguments_in(lab, options.node, words or [os.environ.get("SHELL", "/bin/bash")])
             os.execvpe(arguments[0], arguments, lab.environment(options.node))
         up(lab)
-        return demo.run(lab)
+        return demo.run(lab, run_in, arguments_in)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
