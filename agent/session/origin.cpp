@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/session/origin.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <optional>
+
+#include "util/log.h"
+
+namespace catsbpf::agent {
+
+namespace asio = boost::asio;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
+constexpr milliseconds kLeastHold{30};
+constexpr std::size_t kMaxReleases = 65'536;  // leases end by themselves; this only hastens it
+
+milliseconds lesser(milliseconds mine, uint32_t theirs_ms) { return std::min(mine, milliseconds{theirs_ms}); }
+
+}  // namespace
+
+// A Reserve or Renew that waits for its ReserveReply.
+struct Origin::Question {
+  explicit Question(const asio::any_io_executor &io) : timer(io) {}
+  asio::steady_timer timer;
+  std::optional<Result<>> answer;
+
+  void settle(Result<> result) {
+    answer = std::move(result);
+    timer.cancel();
+  }
+};
+
+Origin::Origin(asio::any_io_executor io, const SessionServerOptions &options, SessionServerOptions::Agent agent,
+               cmas::WholeTable &table, const OriginCallbacks &callbacks)
+    : io_(io), options_(options), agent_(std::move(agent)), table_(table), callbacks_(callbacks), freeze_timer_(io),
+      withdraw_timer_(io) {}
+
+Result<uint32_t> Origin::admit(const v1::Open &open) const {
+  if (open.name() != agent_.name)
+    return Error{"open names '" + open.name() + "', its certificate names '" + agent_.name + "'",
+                 "set `node` to the name in the certificate"};
+  if (open.site() != agent_.site)
+    return Error{"'" + agent_.name + "' speaks for site '" + open.site() + "', configured for it is '" + agent_.site + "'",
+                 "make `site` at the C-SMA and `path_selector: agents:` at the C-PS agree"};
+  if (open.function_set() != options_.function_set)
+    return Error{"function set '" + open.function_set() + "' is not '" + options_.function_set + "', that of C-PS '" +
+                     options_.name + "'",
+                 "configure the same normalisation and aggregation functions at both"};
+  if (lesser(options_.hold_time, open.hold_time_ms()) < kLeastHold)
+    return Error{"hold time of " + std::to_string(open.hold_time_ms()) + " ms is shorter than " +
+                 std::to_string(kLeastHold.count()) + " ms"};
+  return cmas::agree_version(open);
+}
+
+asio::awaitable<void> Origin::serve(std::shared_ptr<Connection> connection, v1::Open open) {
+  const auto self = shared_from_this();
+  const auto version = admit(open);
+  if (!version.ok()) {
+    refused(version.error());
+    callbacks_.refused(connection->peer(), agent_.name, version.error());
+    connection->refuse(version.error());
+    while ((co_await connection->read()).ok()) {
+    }
+    co_return;
+  }
+  began(connection, open, *version);
+  std::string reason;
+  for (;;) {
+    auto envelope = co_await connection->read();
+    if (stopped_ || connection_ != connection) co_return;  // replaced: the newer session speaks
+    if (!envelope.ok()) {
+      reason = envelope.error().what;
+      break;
+    }
+    heard_ = connection->heard();
+    if (!take(*envelope)) {
+      while ((co_await connection->read()).ok()) {
+      }
+      reason = reason_;
+      break;
+    }
+  }
+  connection->close(reason);
+  if (!stopped_ && connection_ == connection) lost(reason);
+}
+
+// Ends with the next Snapshot; an Open alone says nothing of the rows.
+void Origin::silence_began(milliseconds withdraw_after) {
+  if (rows_ == Rows::kInUse) after(freeze_timer_, options_.freeze_after, &Origin::freeze);
+  if (rows_ == Rows::kInUse || rows_ == Rows::kFrozen) after(withdraw_timer_, withdraw_after, &Origin::withdraw);
+}
+
+void Origin::began(std::shared_ptr<Connection> connection, const v1::Open &open, uint32_t version) {
+  if (connection_) {
+    log::warn("session replaced peer={} old={} new={}", agent_.name, connection_->peer(), connection->peer());
+    connection_->refuse(Error{"replaced by a newer session of '" + agent_.name + "' from " + connection->peer(),
+                              "if that is another host, give it a certificate and a name of its own"});
+    for (auto &[id, question] : questions_) question->settle(Error{"session of '" + agent_.name + "' was replaced"});
+    silence_began(hold_);
+  }
+  connection_ = std::move(connection);
+  receiver_.session_began();
+  egresses_.assign(open.egresses().begin(), open.egresses().end());
+  hold_ = lesser(options_.hold_time, open.hold_time_ms());
+  version_ = version;
+  address_ = connection_->peer();
+  heard_ = connection_->heard();
+  acknowledge_due_ = last_refused_ = false;
+  reason_.clear();
+  v1::Envelope reply;
+  reply.mutable_open_reply()->set_version(version);
+  reply.mutable_open_reply()->set_name(options_.name);
+  reply.mutable_open_reply()->set_hold_time_ms(static_cast<uint32_t>(hold_.count()));
+  connection_->clear_deadline();
+  connection_->send(reply);
+  connection_->set_source([this]() -> std::optional<v1::Envelope> {
+    if (!std::exchange(acknowledge_due_, false)) return std::nullopt;
+    v1::Envelope envelope;
+    envelope.mutable_acknowledge()->set_epoch(receiver_.epoch());
+    envelope.mutable_acknowledge()->set_sequence(receiver_.sequence());
+    return envelope;
+  });
+  connection_->supervise(
+      hold_,
+      [this] {
+        v1::Envelope envelope;
+        envelope.mutable_keep_alive()->set_epoch(receiver_.epoch());
+        envelope.mutable_keep_alive()->set_sequence(receiver_.sequence());
+        return envelope;
+      },
+      [this] { freeze(); });
+  for (const uint64_t reservation : std::exchange(releases_, {})) release(reservation);
+  log::info("session up peer={} address={} site={} version={} hold_ms={}", agent_.name, address_, agent_.site, version,
+            hold_.count());
+}
+
+bool Origin::take(const v1::Envelope &envelope) {
+  switch (envelope.body_case()) {
+    case v1::Envelope::kSnapshot:
+    case v1::Envelope::kDelta:
+      return take_rows(envelope);
+    case v1::Envelope::kKeepAlive:
+      if (receiver_.missing(envelope.keep_alive())) ask_resync("keep-alive names a message that never came");
+      break;
+    case v1::Envelope::kReserveReply:
+      answered(envelope.reserve_reply());
+      break;
+    case v1::Envelope::kFinished:
+      if (callbacks_.finished) callbacks_.finished(envelope.finished().reservation(), envelope.finished().reason());
+      break;
+    case v1::Envelope::kRefusal:
+      reason_ = "peer ended the session: " + envelope.refusal().reason();
+      connection_->close(reason_);
+      return false;
+    default:
+      break;  // of a newer version
+  }
+  // It was silent for a while, its rows are as they were.
+  if (rows_ == Rows::kFrozen && receiver_.synced()) thaw();
+  return true;
+}
+
+bool Origin::take_rows(const v1::Envelope &envelope) {
+  const bool snapshot = envelope.has_snapshot();
+  if (!snapshot && receiver_.resync()) return true;  // everything before the Snapshot is void
+  const auto change = snapshot ? receiver_.take(envelope.snapshot()) : receiver_.take(envelope.delta());
+  if (!change.ok()) {
+    if (!receiver_.resync()) return refuse(change.error());
+    ask_resync(change.error().what);
+    return true;
+  }
+  std::vector<cmas::Row> rows;
+  for (const auto &[key, row] : receiver_.rows())
+    if (snapshot || change->changed.contains(key)) rows.push_back(row);
+  auto services = table_.remove_rows(agent_.name, change->removed);
+  auto put = table_.put_rows(agent_.name, agent_.site, egresses_, rows);
+  if (!put.ok()) return refuse(put.error());
+  services.merge(*put);
+  if (snapshot) {
+    freeze_timer_.cancel();
+    withdraw_timer_.cancel();
+    services.merge(table_.thaw(agent_.name));
+    rows_ = Rows::kInUse;
+    log::info("snapshot peer={} rows={} epoch={} sequence={}", agent_.name, rows.size(), receiver_.epoch(),
+              receiver_.sequence());
+  }
+  acknowledge_due_ = true;
+  touched(services);
+  connection_->flush();
+  if (snapshot && !std::exchange(synced_, true) && callbacks_.synced) callbacks_.synced();
+  return true;
+}
+
+bool Origin::refuse(const Error &why) {
+  refused(why);
+  callbacks_.refused(address_, agent_.name, why);
+  connection_->refuse(why);
+  return false;
+}
+
+void Origin::refused(const Error &why) {
+  ++refusals_;
+  last_refused_ = true;
+  reason_ = why.what;
+}
+
+void Origin::ask_resync(const std::string &reason) {
+  ++resyncs_;
+  log::warn("resync peer={} reason=\"{}\"", agent_.name, reason);
+  v1::Envelope envelope;
+  envelope.mutable_resync()->set_reason(reason);
+  connection_->send(envelope);
+}
+
+void Origin::lost(const std::string &reason) {
+  // Silence that the hold time has ended began with the last word heard.
+  const auto silent = std::chrono::duration_cast<milliseconds>(Connection::Clock::now() - heard_);
+  connection_.reset();
+  reason_ = reason;
+  for (auto &[id, question] : questions_) question->settle(Error{"session with '" + agent_.name + "' was lost: " + reason});
+  log::warn("session lost peer={} reason=\"{}\" freeze_after_ms={} hold_ms={}", agent_.name, reason,
+            options_.freeze_after.count(), hold_.count());
+  silence_began(silent >= hold_ ? milliseconds{0} : hold_);
+}
+
+void Origin::after(asio::steady_timer &timer, milliseconds delay, void (Origin::*action)()) {
+  timer.expires_after(delay);
+  timer.async_wait([weak = weak_from_this(), action](boost::system::error_code cancelled) {
+    const auto self = weak.lock();
+    if (!cancelled && self && !self->stopped_) ((*self).*action)();
+  });
+}
+
+void Origin::freeze() {
+  if (rows_ != Rows::kInUse) return;
+  rows_ = Rows::kFrozen;
+  log::warn("rows frozen peer={} site={} rows={}", agent_.name, agent_.site, receiver_.rows().size());
+  touched(table_.freeze(agent_.name));
+}
+
+void Origin::thaw() {
+  rows_ = Rows::kInUse;
+  log::info("rows thawed peer={} site={}", agent_.name, agent_.site);
+  touched(table_.thaw(agent_.name));
+}
+
+void Origin::withdraw() {
+  freeze_timer_.cancel();
+  rows_ = Rows::kWithdrawn;
+  log::warn("rows withdrawn peer={} site={} rows={}", agent_.name, agent_.site, receiver_.rows().size());
+  touched(table_.withdraw(agent_.name));
+}
+
+void Origin::touched(const cmas::WholeTable::Services &services) {
+  if (callbacks_.touched) callbacks_.touched(services, agent_.name, receiver_.epoch(), receiver_.sequence());
+}
+
+asio::awaitable<Result<>> Origin::ask(uint64_t reservation, v1::Envelope envelope, bool release_if_silent) {
+  const auto self = shared_from_this();
+  if (!connection_) co_return Error{"no session with '" + agent_.name + "', the owner of the row"};
+  auto [at, fresh] = questions_.try_emplace(reservation, std::make_shared<Question>(io_));
+  if (!fresh) co_return Error{"reservation " + std::to_string(reservation) + " is being asked for already"};
+  const auto question = at->second;
+  question->timer.expires_after(options_.answer_timeout);
+  connection_->send(envelope);
+  co_await question->timer.async_wait(kAwait);
+  questions_.erase(reservation);
+  if (question->answer && question->answer->ok()) co_return done();
+  const bool silent = !question->answer || !connection_;
+  // The owner may have granted it; or its answer was lost with the session.
+  if (silent && release_if_silent && !stopped_) release(reservation);
+  if (question->answer) co_return *question->answer;
+  co_return Error{"no answer of '" + agent_.name + "' within " + std::to_string(options_.answer_timeout.count()) + " ms"};
+}
+
+asio::awaitable<Result<>> Origin::reserve(cmas::RowKey key, uint64_t reservation, uint32_t gas, milliseconds lease) {
+  // Handles are those of the last Snapshot.
+  if (connection_ && !receiver_.synced())
+    co_return Error{"'" + agent_.name + "' has not sent its rows yet"};
+  const auto handle = receiver_.handle_of(key);
+  if (!handle) {
+    co_return Error{"'" + agent_.name + "' has no row of service " + std::to_string(key.cs_id) + " instance " +
+                    std::to_string(key.csci_id)};
+  }
+  v1::Envelope envelope;
+  auto &reserve = *envelope.mutable_reserve();
+  reserve.set_reservation(reservation);
+  reserve.set_handle(*handle);
+  reserve.set_gas(gas);
+  reserve.set_lease_ms(static_cast<uint32_t>(lease.count()));
+  co_return co_await ask(reservation, std::move(envelope), true);
+}
+
+asio::awaitable<Result<>> Origin::renew(uint64_t reservation, milliseconds lease) {
+  v1::Envelope envelope;
+  envelope.mutable_renew()->set_reservation(reservation);
+  envelope.mutable_renew()->set_lease_ms(static_cast<uint32_t>(lease.count()));
+  co_return co_await ask(reservation, std::move(envelope), false);
+}
+
+void Origin::answered(const v1::ReserveReply &reply) {
+  const auto question = questions_.find(reply.reservation());
+  if (question == questions_.end()) return;  // too late: released already
+  question->second->settle(reply.granted() ? done() : Result<>{Error{reply.reason()}});
+}
+
+void Origin::release(uint64_t reservation) {
+  if (!connection_) {
+    if (releases_.size() < kMaxReleases) releases_.insert(reservation);
+    return;
+  }
+  v1::Envelope envelope;
+  envelope.mutable_release()->set_reservation(reservation);
+  connection_->send(envelope);
+}
+
+v1::SessionStatus Origin::status() const {
+  v1::SessionStatus status;
+  status.set_peer(agent_.name);
+  status.set_address(address_);
+  status.set_direction("in");
+  status.set_site(agent_.site);
+  const bool live = connection_ && receiver_.synced();
+  status.set_state(rows_ == Rows::kWithdrawn  ? "withdrawn"
+                   : rows_ == Rows::kFrozen   ? "frozen"
+                   : live                     ? "up"
+                   : last_refused_            ? "refused"
+                                              : "connecting");
+  status.set_version(version_);
+  status.set_epoch(receiver_.epoch());
+  status.set_sequence(receiver_.sequence());
+  status.set_acknowledged(receiver_.sequence());
+  status.set_rows(static_cast<uint32_t>(receiver_.rows().size()));
+  const auto heard = connection_ ? connection_->heard() : heard_;
+  const std::chrono::duration<double> ago = Connection::Clock::now() - heard;
+  status.set_heard_s(heard == Connection::Clock::time_point{} ? -1 : ago.count());
+  status.set_reason(reason_);
+  status.set_resyncs(resyncs_);
+  status.set_refused(refusals_);
+  return status;
+}
+
+void Origin::stop() {
+  stopped_ = true;
+  freeze_timer_.cancel();
+  withdraw_timer_.cancel();
+  for (auto &[id, question] : questions_) question->settle(Error{"this agent is stopping"});
+  if (connection_) {
+    connection_->set_source(nullptr);
+    connection_->refuse(Error{"C-PS '" + options_.name + "' is stopping"});
+  }
+}
+
+}  // namespace catsbpf::agent
