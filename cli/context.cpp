@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/context.h"
+
+namespace catsbpf::cli {
+
+Result<> decode(const Result<Reply> &reply, google::protobuf::Message &message) {
+  if (!reply) return reply.error();
+  if (!reply->good()) return reply->error();
+  if (const auto parsed = from_json(reply->body, message); !parsed)
+    return Error{"cannot read the answer: " + parsed.error().what, "are catsbpf and the server of the same version?"};
+  return done();
+}
+
+Result<std::unique_ptr<maps::Tables>> tables_instead(Context &context, const Error &why) {
+  auto tables = context.open_tables();
+  if (!tables)
+    return Error{"agent is down (" + why.what + ") and there are no maps to read: " + tables.error().what,
+                 tables.error().hint.empty() ? "start catsbpfd, or name its --socket and --pins" : tables.error().hint};
+  context.err << "agent is down: showing the pinned maps\n";
+  return tables;
+}
+
+}  // namespace catsbpf::cli

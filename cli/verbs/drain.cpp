@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Take no new flows on an instance, a site or an egress; flows that run stay.
+#include "cli/format.h"
+#include "cli/verbs/verbs.h"
+
+namespace catsbpf::cli {
+
+namespace {
+
+Result<v1::Drain> drain_of(const Arguments &arguments) {
+  v1::Drain drain;
+  const auto kind = arguments.word(0), name = arguments.word(1);
+  if (name.empty()) return usage_error("which " + kind + " to drain is missing");
+  if (kind == "site") {
+    drain.set_site(name);
+  } else if (kind == "egress") {
+    drain.set_egress(name);
+  } else if (kind == "instance") {
+    const auto csci_id = parse_number("CSCI-ID", name);
+    if (!csci_id) return csci_id.error();
+    drain.set_csci_id(static_cast<uint32_t>(*csci_id));
+    drain.set_service_id(arguments.text("service").value_or(""));
+  } else {
+    return usage_error("cannot drain a '" + kind + "', only an instance, a site or an egress");
+  }
+  if (kind != "instance" && arguments.has("service")) return usage_error("--service goes with an instance only");
+  return drain;
+}
+
+}  // namespace
+
+std::string render(const v1::DrainList &list, const Layout &layout) {
+  if (list.drains_size() == 0) return "nothing is drained\n";
+  Table table({{"DRAINED"}, {"NAME"}, {"SERVICE"}});
+  for (const auto &drain : list.drains()) {
+    if (drain.csci_id() != 0)
+      table.row({"instance", std::to_string(drain.csci_id()), drain.service_id().empty() ? "all" : drain.service_id()});
+    else if (!drain.site().empty())
+      table.row({"site", drain.site(), "all"});
+    else
+      table.row({"egress", drain.egress(), "all"});
+  }
+  return table.render(layout);
+}
+
+Result<Exit> drain(Context &context, const Arguments &arguments) {
+  if (!arguments.positional().empty()) {
+    const auto value = drain_of(arguments);
+    if (!value) return value.error();
+    const auto reply = context.remote.call(
+        {.method = arguments.has("off") ? "DELETE" : "POST", .path = "/v1/drain", .body = to_json(*value)});
+    if (!reply) return reply.error();
+    if (!reply->good()) return reply->error();
+  } else if (arguments.has("off") || arguments.has("service")) {
+    return usage_error("what to drain is missing");
+  }
+  return show_answer<v1::DrainList>(context, {.path = "/v1/drain"});
+}
+
+}  // namespace catsbpf::cli

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole service table (R039), one row per service contact instance.
+#include "cli/format.h"
+#include "cli/verbs/verbs.h"
+
+namespace catsbpf::cli {
+
+std::string render(const v1::InstanceList &list, const Layout &layout) {
+  Table table({{"SERVICE", Align::left, Shorten::end},
+               {"CSCI-ID", Align::right},
+               {"GAS", Align::right},
+               {"COST", Align::right},
+               {"COMPUTE ms", Align::right},
+               {"NETWORK ms", Align::right},
+               {"IN USE", Align::right},
+               {"SITE", Align::left, Shorten::end, 6},
+               {"EGRESS", Align::left, Shorten::middle, 6},
+               {"STATE"},
+               {"SHARE", Align::right},
+               {"PACKETS", Align::right}});
+  for (const auto &row : list.instances()) {
+    const bool known = row.cost() >= 0;  // else read from the maps alone
+    table.row({service_label(row.service_id(), row.cs_id()), std::to_string(row.csci_id()), known ? si(row.gas()) : "-",
+               known ? decimal(row.cost()) : "-", milliseconds(row.computing_time_ms()),
+               milliseconds(row.network_delay_ms()), known ? si(row.in_use()) + "/" + si(row.offered()) : "-",
+               or_dash(row.site()), or_dash(row.egress()), row.state(), percent(row.share()), si(row.packets())},
+              row.state() == "dead");
+  }
+  return table.render(layout);
+}
+
+Result<Exit> instances(Context &context, const Arguments &) {
+  return show_or_read<v1::InstanceList>(context, "/v1/instances", read_instances);
+}
+
+}  // namespace catsbpf::cli

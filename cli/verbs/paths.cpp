@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Paths to the egresses, as measured and as resolved. Interfaces' rates are in `catsbpf status`.
+#include "cli/format.h"
+#include "cli/verbs/verbs.h"
+
+namespace catsbpf::cli {
+
+std::string render(const v1::PathList &list, const Layout &layout) {
+  Table table({{"EGRESS", Align::left, Shorten::end},
+               {"ADDRESS", Align::left, Shorten::middle, 12},
+               {"ENCAP"},
+               {"INTERFACE"},
+               {"NEXT HOP", Align::left, Shorten::middle, 12},
+               {"STATE"},
+               {"MTU", Align::right},
+               {"DELAY ms", Align::right},
+               {"JITTER ms", Align::right},
+               {"LOSS", Align::right},
+               {"SEEN", Align::right}});
+  for (const auto &path : list.paths()) {
+    table.row({or_dash(path.egress()), path.egress_address(), path.encapsulation(), or_dash(path.interface()),
+               or_dash(path.next_hop()), path.draining() ? path.state() + ", draining" : path.state(),
+               std::to_string(path.mtu()), milliseconds(path.delay_ms()),
+               path.delay_ms() < 0 ? "-" : milliseconds(path.jitter_ms()), path.delay_ms() < 0 ? "-" : percent(path.loss()),
+               duration(path.measured_ago_s())},
+              path.state() == "dead");
+  }
+  return table.render(layout);
+}
+
+Result<Exit> paths(Context &context, const Arguments &) {
+  return show_or_read<v1::PathList>(context, "/v1/paths", read_paths);
+}
+
+}  // namespace catsbpf::cli

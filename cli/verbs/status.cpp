@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent at a glance.
+#include "cli/format.h"
+#include "cli/verbs/verbs.h"
+
+namespace catsbpf::cli {
+
+namespace {
+
+std::string joined(const google::protobuf::RepeatedPtrField<std::string> &texts) {
+  std::string all;
+  for (const auto &text : texts) all += (all.empty() ? "" : ", ") + text;
+  return all;
+}
+
+std::string agent_line(const v1::Status &status) {
+  const auto heartbeat = "last sign of life " + duration(status.heartbeat_age_s()) + " ago";
+  if (!status.agent_running()) return "not running, " + heartbeat;
+  return "running for " + duration(status.uptime_s()) + ", " + heartbeat;
+}
+
+std::string render_interfaces(const v1::Status &status, const Layout &layout) {
+  Table table({{"INTERFACE"},
+               {"SIDE"},
+               {"MODE"},
+               {"STATE"},
+               {"RECEIVE Mbit/s", Align::right},
+               {"TRANSMIT Mbit/s", Align::right},
+               {"SPEED Mbit/s", Align::right}});
+  for (const auto &interface : status.interfaces())
+    table.row({interface.name(), interface.side(), or_dash(interface.mode()), or_dash(interface.state()),
+               mbps(interface.receive_mbps()), mbps(interface.transmit_mbps()),
+               interface.speed_mbps() > 0 ? mbps(interface.speed_mbps()) : "-"},
+              interface.state() == "down" || interface.mode() == "detached");
+  return "\n" + table.render(layout);
+}
+
+}  // namespace
+
+std::string render(const v1::Status &status, const Layout &layout) {
+  Facts facts;
+  if (!status.node().empty()) facts.add("node", status.node() + " (" + joined(status.roles()) + ")");
+  if (!status.version().empty()) facts.add("version", status.version());
+  facts.add("agent", agent_line(status));
+  facts.add("view", "epoch " + std::to_string(status.view_epoch()) + ", published " + duration(status.view_age_s()) + " ago");
+  if (!status.programming().empty()) facts.add("programming", status.programming());
+  facts.add("bypass", status.bypass() ? "on: new flows follow plain routing" : "off");
+  facts.add("steering", std::to_string(status.services()) + " services, " + std::to_string(status.instances()) +
+                            " instances, " + std::to_string(status.paths()) + " paths");
+  facts.add("flows", si(status.flows()) + " of " + si(status.flow_capacity()));
+  if (status.agent_running()) {
+    facts.add("platform", or_dash(status.platform()));
+    facts.add("sessions", std::to_string(status.sessions_up()) + " of " + std::to_string(status.sessions_configured()) + " up");
+  }
+  facts.add("alarms", status.alarms() == 0 ? "none" : si(status.alarms()) + " packets, see catsbpf outcomes");
+  for (const auto &warning : status.warnings()) facts.add("warning", warning);
+  auto text = facts.render(layout);
+  if (status.interfaces_size() > 0) text += render_interfaces(status, layout);
+  return text;
+}
+
+Result<Exit> status(Context &context, const Arguments &) {
+  return show_or_read<v1::Status>(context, "/v1/status", read_status);
+}
+
+}  // namespace catsbpf::cli
