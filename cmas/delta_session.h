@@ -3,8 +3,8 @@
 // message means. Pure state machines; agent/session/ moves their messages over TLS.
 #pragma once
 
-#include <deque>
 #include <map>
+#include <unordered_map>
 
 #include "cmas/site_table.h"
 #include "cmas/proto/session.pb.h"
@@ -33,19 +33,27 @@ class DeltaSender {
   uint64_t epoch() const { return epoch_; }
   uint64_t sequence() const { return sequence_; }          // of the last message made
   uint64_t acknowledged() const { return acknowledged_; }
-  // Row behind a handle of this session, for Reserve.
+  // Row behind a handle of this session, for Reserve. A handle is never used for a second row.
   std::optional<RowKey> row_of(uint32_t handle) const;
 
  private:
+  struct Sent {
+    uint32_t handle = 0;
+    Row row;  // as the C-PS knows it
+  };
+  void say(const RowKey &key, v1::Delta &delta);
+  void add(const Row &row, v1::Row &out);
+  void drop(std::map<RowKey, Sent>::iterator sent);
+
   const SiteTable &table_;
   uint64_t epoch_;
   uint64_t sequence_ = 0;
   uint64_t acknowledged_ = 0;
   bool snapshot_due_ = true;
   uint32_t next_handle_ = 1;
-  std::map<RowKey, uint32_t> handles_;
-  std::map<RowKey, Row> sent_;       // as the C-PS knows them
-  SiteTable::Dirty dirty_;
+  std::map<RowKey, Sent> sent_;
+  std::unordered_map<uint32_t, RowKey> keys_;
+  std::set<RowKey> dirty_;
 };
 
 // The C-PS' end for one C-SMA: the rows of that origin, as last heard.
@@ -56,24 +64,37 @@ class DeltaReceiver {
   };
   // Takes a Snapshot or Delta. Error: the message was refused and nothing changed (`resync()` tells
   // whether a Resync must be sent; else the peer broke the protocol and the session must be refused).
-  // Refused: a gap, a foreign or older epoch, an unknown handle, ids of 0, negative or absurd numbers.
+  // Resync: a gap, a foreign epoch, a Delta before the first Snapshot. After the one Error that asks for
+  // it, Deltas that were still on their way are passed over (no change, no error) until the Snapshot comes.
+  // Refused: a Snapshot of an older epoch or sequence, an unknown handle, duplicate handles or rows, and
+  // what check() in limits.h refuses (ids of 0, negative or absurd numbers).
   Result<Change> take(const v1::Snapshot &snapshot);
   Result<Change> take(const v1::Delta &delta);
-  // A keep-alive names the last sequence sent: true when a message is missing (send Resync).
-  bool missing(const v1::KeepAlive &keep_alive) const;
+  // A keep-alive names the last sequence sent: true when a message is missing (send Resync). True once
+  // for each loss.
+  bool missing(const v1::KeepAlive &keep_alive);
   bool resync() const { return resync_; }
 
   const std::map<RowKey, Row> &rows() const { return rows_; }
   std::optional<uint32_t> handle_of(const RowKey &key) const;
   uint64_t epoch() const { return epoch_; }
   uint64_t sequence() const { return sequence_; }
-  // A new session of the same origin: rows stay as they are until its Snapshot comes.
-  void session_began() { synced_ = false; resync_ = false; }
+  // A new session of the same origin: rows stay as they are until its Snapshot comes, whose sequence may
+  // begin anew.
+  void session_began() {
+    synced_ = false;
+    resync_ = false;
+    sequence_ = 0;
+  }
   bool synced() const { return synced_; }
 
  private:
+  struct Staged;  // what a Delta does, checked as a whole before anything changes
+  Result<Staged> stage(const v1::Delta &delta) const;
+  Error ask_resync(const std::string &why);
+
   std::map<RowKey, Row> rows_;
-  std::map<uint32_t, RowKey> keys_;
+  std::unordered_map<uint32_t, RowKey> keys_;
   std::map<RowKey, uint32_t> handles_;
   uint64_t epoch_ = 0;
   uint64_t sequence_ = 0;

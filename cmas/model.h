@@ -24,13 +24,13 @@ struct RowKey {
 
 // R024, R036: what a site says of one instance. free() is the GAS that selection sees (decision X1).
 struct Row {
-  RowKey key;
+  RowKey key{};
   uint32_t offered = 0;  // slots; only the site changes it
   uint32_t in_use = 0;   // slots; only reservations change it
   double cost = 0;       // price per slot
   Micros access_delay{0};  // round trip egress to instance
   bool draining = false;
-  std::vector<std::string> egresses;  // best first; empty: those of the site
+  std::vector<std::string> egresses{};  // best first; empty: those of the site
 
   uint32_t free() const { return offered > in_use ? offered - in_use : 0; }
   bool operator==(const Row &) const = default;
@@ -47,16 +47,16 @@ const char *name(RowState state);
 
 // One candidate of a selection: a row joined with computing time and network delay (R039).
 struct Candidate {
-  RowKey key;
-  std::string site;
-  std::string egress;
+  RowKey key{};
+  std::string site{};
+  std::string egress{};
   RowState state = RowState::kActive;
   uint32_t gas = 0;      // free slots
   uint32_t offered = 0;
   uint32_t in_use = 0;
   double cost = 0;
   Micros computing_time{0};
-  std::optional<Micros> network_delay;  // ingress to instance, round trip; empty: not measured yet
+  std::optional<Micros> network_delay{};  // ingress to instance, round trip; empty: not measured yet
 
   // R043: computing time + network delay.
   std::optional<Micros> real_delay() const {

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A service's ring: `slots` entries, each naming a member. A pure function of (members, quantised
-// weights), so that all ingresses and all restarts agree. Each slot has a fixed, hash-ordered
-// preference list of members; weights fill by bounded load, so that a change of weights moves at
-// most 1.1 x the least possible number of slots.
+// weights), so that all ingresses and all restarts agree.
+//
+// Way: each (slot, member) has a fixed draw, pseudo-random by CSCI-ID, and a slot's preference list are
+// the members in order of draw / weight (weighted rendezvous). A member takes at most 1/8 more slots than
+// its share; the slots it wants least go on to their next preference (bounded load).
+//
+// What a change moves: where members' weights change by one factor and the others stay (one instance's GAS
+// or cost, one egress' delay, members that come, members that go) slots move to the members that gain and
+// from nowhere else but for the few at the bound: <= 1.1 x the least possible. Where some members come while
+// others go, no function of the weights alone can do so: of {A,B}, {B,C}, {A,C} a slot can agree in one pair
+// only, so that 4/3 of the least move on average. There this ring stays below 2 x, the best known bound.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +20,12 @@ namespace catsbpf::cmas {
 
 struct RingMember {
   uint32_t csci_id = 0;
-  double weight = 0;  // any scale; <= 0: not in the ring
+  double weight = 0;  // any scale; <= 0 or not finite: not in the ring
   bool operator==(const RingMember &) const = default;
 };
 
 struct Ring {
-  std::vector<RingMember> members;  // in order of csci_id, weights quantised: share of `slots`
+  std::vector<RingMember> members;  // in order of csci_id, weights quantised (8 bits of mantissa)
   std::vector<uint16_t> slots;      // index into members; empty when no member has weight
   std::vector<uint32_t> counts;     // slots per member
 };

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "cmas/limits.h"
 #include "cmas/model.h"
 #include "cmas/proto/session.pb.h"
 #include "util/result.h"
@@ -15,43 +16,46 @@ namespace catsbpf::cmas {
 
 // One row with what only the site and its egress need to know.
 struct SiteRow {
-  Row row;
-  std::string service_id;
-  std::string contact;   // on-link address of the instance, "" when unknown
-  std::string contact6;
+  Row row{};
+  std::string service_id{};
+  std::string contact{};   // on-link address of the instance, "" when unknown
+  std::string contact6{};
   bool operator==(const SiteRow &) const = default;
 };
 
 // What a site changes on a row (R034, R035). gas_change and gas exclude each other.
 struct SiteChange {
-  std::optional<int32_t> gas_change;
-  std::optional<uint32_t> gas;
-  std::optional<double> cost;
-  std::optional<bool> draining;
-  std::optional<Micros> access_delay;
+  std::optional<int32_t> gas_change{};
+  std::optional<uint32_t> gas{};
+  std::optional<double> cost{};
+  std::optional<bool> draining{};
+  std::optional<Micros> access_delay{};
   bool remove = false;
 };
 
 struct LedgerEntry {
   uint64_t reservation = 0;
-  RowKey key;
+  RowKey key{};
   uint32_t gas = 0;
-  TimePoint expires;
+  TimePoint expires{};
+  uint64_t order = 0;  // grows with each grant of this table; set by it
 };
 
 class SiteTable {
  public:
-  static constexpr uint32_t kMaxGas = 1'000'000;   // a larger number is refused as absurd
+  static constexpr uint32_t kMaxGas = cmas::kMaxGas;   // a larger number is refused as absurd
 
-  // R033: the whole table. Rows that stay keep their reservations and in-use count. Fails (nothing
-  // changed) on duplicate keys, ids of 0, cost that is negative or not finite, gas > kMaxGas.
+  // R033: the whole table. Rows that stay keep their reservations and in-use count (what `rows` say of
+  // in-use is not looked at). Fails (nothing changed) on duplicate keys, more than kMaxRows rows, and
+  // whatever check() in limits.h refuses: ids of 0, cost that is negative or not finite, gas > kMaxGas...
   Result<> replace(std::vector<SiteRow> rows);
 
-  // Fails (nothing changed) on an unknown row, a gas that would fall below 0 or beyond kMaxGas, a bad cost.
+  // Fails (nothing changed) on an unknown row, a gas that would fall below 0 or beyond kMaxGas, a bad
+  // cost or delay, `gas` and `gas_change` at once.
   Result<> apply(const RowKey &key, const SiteChange &change);
 
   // Grants `gas` slots until `now + lease`. Idempotent: the same reservation again renews its lease.
-  // Refused (Error names why) when free() < gas, the row drains or is unknown.
+  // Refused (Error names why) when free() < gas, the row drains or is unknown, gas or lease is 0.
   Result<> reserve(uint64_t reservation, const RowKey &key, uint32_t gas, std::chrono::milliseconds lease, TimePoint now);
   Result<> renew(uint64_t reservation, std::chrono::milliseconds lease, TimePoint now);
   // Gives the slots back; false when unknown (already ended).
@@ -63,10 +67,12 @@ class SiteTable {
   // When the next lease ends.
   std::optional<TimePoint> next_expiry() const;
 
-  // Restores a reservation from the store without a check against offered (after a restart).
+  // Restores a reservation from the store without a check against offered (after a restart). Its row may
+  // come later. The same reservation twice counts once.
   void restore(const LedgerEntry &entry);
 
   const std::map<RowKey, SiteRow> &rows() const { return rows_; }
+  // A reservation stays until it ends, also while its row is away.
   const std::map<uint64_t, LedgerEntry> &ledger() const { return ledger_; }
 
   // Rows changed since the last call (the delta to send), removed ones included by key only.
@@ -77,8 +83,16 @@ class SiteTable {
   Dirty take_dirty();
 
  private:
+  void mark_changed(const RowKey &key);
+  void mark_removed(const RowKey &key);
+  void add(LedgerEntry entry);
+  void count_in_use(const RowKey &key, int64_t change);
+  void extend(LedgerEntry &entry, std::chrono::milliseconds lease, TimePoint now);
+
   std::map<RowKey, SiteRow> rows_;
   std::map<uint64_t, LedgerEntry> ledger_;
+  std::set<std::pair<TimePoint, uint64_t>> leases_;  // (end, reservation)
+  uint64_t next_order_ = 1;
   Dirty dirty_;
 };
 

@@ -4,6 +4,7 @@
 // C-NMA), read by selection. Says after each change which services are touched.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <set>
 
@@ -18,7 +19,7 @@ struct NetworkMetric {
   Micros delay{0};    // round trip, median of the window
   Micros jitter{0};
   double loss = 0;    // 0..1
-  TimePoint measured;
+  TimePoint measured{};
 };
 
 class WholeTable {
@@ -26,6 +27,7 @@ class WholeTable {
   using Services = std::set<uint32_t>;  // cs_ids touched by a change
 
   // ---- services, from the platform ----
+  // Touches nothing when the service is what it was (but for its revision).
   Services put_service(const v1::Service &service);
   Services remove_service(const std::string &service_id);
   const v1::Service *service(uint32_t cs_id) const;
@@ -33,11 +35,17 @@ class WholeTable {
   const std::map<uint32_t, v1::Service> &services() const { return services_; }
 
   // ---- rows, by origin (name of the C-SMA) ----
-  // Fails (nothing changed) when another origin owns one of the keys: the first keeps it.
+  // Adds or renews `rows`; the other rows of the origin stay. Thaws the origin: it speaks.
+  // Fails (nothing changed) when another origin owns one of the keys (the first keeps it, until its row is
+  // dead or withdrawn) or check() of limits.h refuses a row.
   Result<Services> put_rows(const std::string &origin, const std::string &site, const std::vector<std::string> &egresses,
                             const std::vector<Row> &rows);
-  // The site removed them: dead until `forget`, so that their flows move.
+  // The site removed them: dead until `forget`, so that their flows move. Of more than kMaxDead dead rows
+  // the oldest are forgotten.
   Services remove_rows(const std::string &origin, const std::set<RowKey> &keys);
+  static constexpr std::size_t kMaxDead = 1'000;
+  // A dead row goes from the table; others stay.
+  Services forget(const RowKey &key);
   // All rows of a silent origin: frozen (no new flows), thawed by its return, withdrawn after the hold time
   // (gone from selection and from the table; their flows stay while packets get through).
   Services freeze(const std::string &origin);
@@ -45,7 +53,8 @@ class WholeTable {
   Services withdraw(const std::string &origin);
 
   // ---- network, from the C-NMA ----
-  // Touches the services only when the delay moved by more than `delay_threshold` of itself (R085).
+  // Touches the services only when the delay moved by more than `delay_threshold` of itself (R085) and by
+  // more than 20 us. A negative delay is not taken.
   Services put_metric(const std::string &egress, const NetworkMetric &metric);
   const NetworkMetric *metric(const std::string &egress) const;
   const std::map<std::string, NetworkMetric> &metrics() const { return metrics_; }
@@ -71,21 +80,33 @@ class WholeTable {
 
  private:
   struct Origin {
-    std::string site;
-    std::vector<std::string> egresses;
+    std::string site{};
+    std::vector<std::string> egresses{};
     bool frozen = false;
   };
   struct Owned {
-    std::string origin;
-    Row row;
+    std::string origin{};
+    Row row{};
     bool dead = false;
   };
   Candidate join(const Owned &owned) const;
+  Services set_frozen(const std::string &origin, bool frozen);
   Services services_of_origin(const std::string &origin) const;
+  template <class Pick>
+  Services services_by(Pick &&pick) const {
+    Services picked;
+    for (const auto &[key, owned] : rows_)
+      if (pick(owned)) picked.insert(key.cs_id);
+    return picked;
+  }
+  const std::vector<std::string> &egresses_of(const Owned &owned) const;
+  const std::string *choose_egress(const std::vector<std::string> &egresses) const;
 
   std::map<uint32_t, v1::Service> services_;
+  std::map<std::string, uint32_t> service_ids_;
   std::map<std::string, Origin> origins_;
   std::map<RowKey, Owned> rows_;
+  std::deque<RowKey> dead_;  // oldest first
   std::map<std::string, NetworkMetric> metrics_;
   std::map<std::string, Micros> steered_delay_;  // delay that selection was last told
   std::set<RowKey> drained_;
