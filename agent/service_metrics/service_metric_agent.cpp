@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+// Glue of the C-SMA. Every change takes one way: table first, then, together with all other changes of this
+// turn of the event loop, one transaction of the store, one message to each C-PS, and only then the answers.
+#include "agent/service_metrics/service_metric_agent.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "agent/service_metrics/site_api.h"
+#include "agent/service_metrics/store.h"
+#include "agent/session/session_client.h"
+#include "util/endpoint.h"
+#include "util/http/server.h"
+#include "util/log.h"
+
+namespace catsbpf::agent {
+
+namespace asio = boost::asio;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
+constexpr milliseconds kRetryStore{1'000};
+constexpr std::size_t kMaxBody = 8 << 20;  // a table of 12 000 rows
+
+// Changes that are stored and sent together.
+struct Group {
+  explicit Group(asio::io_context &io) : stored(io, asio::steady_timer::time_point::max()) {}
+  asio::steady_timer stored;  // cancelled when `result` is there
+  std::optional<Result<>> result;
+  SessionClient::Carried carried;
+  std::vector<SessionClient::Answer> answers;
+};
+
+// Lives on in its coroutines after the agent is gone, with stopped_ set.
+class Core : public std::enable_shared_from_this<Core> {
+ public:
+  Core(asio::io_context &io, ServiceMetricAgentOptions options) : io_(io), options_(std::move(options)), lease_(io), retry_(io) {}
+
+  Result<> open() {
+    auto store = Store::open(options_.database, options_.site);
+    if (!store.ok()) return store.error();
+    store_ = std::move(*store);
+    auto epoch = store_->load(table_, cmas::Clock::now(), std::chrono::system_clock::now());
+    if (!epoch.ok()) return epoch.error();
+    epoch_ = *epoch;
+    (void)table_.take_dirty();  // the first Snapshot has it all
+    index_rows();
+    rows_changed_ = false;
+    log::info("site table loaded site={} rows={} reservations={} epoch={}", options_.site, table_.rows().size(),
+              table_.ledger().size(), epoch_);
+    if (auto dialed = dial(); !dialed.ok()) return dialed;
+    if (auto served = serve(); !served.ok()) return served;
+    arm_lease();
+    return done();
+  }
+
+  void stop() {
+    if (std::exchange(stopped_, true)) return;
+    if (group_) settle(std::exchange(group_, nullptr), Error{"this agent is stopping"});
+    lease_.cancel();
+    retry_.cancel();
+    on_rows_ = nullptr;
+    if (server_) server_->stop();
+    for (auto &client : clients_) client->stop();
+    store_.reset();
+  }
+
+  void on_rows(std::function<void(const std::vector<cmas::SiteRow> &)> callback) {
+    on_rows_ = std::move(callback);
+    tell_rows();
+  }
+
+  const cmas::SiteTable &table() const { return table_; }
+  uint64_t epoch() const { return epoch_; }
+  std::string endpoint() const { return server_ ? to_text(server_->endpoint()) : ""; }
+  std::vector<v1::SessionStatus> sessions() const {
+    std::vector<v1::SessionStatus> all;
+    for (const auto &client : clients_) all.push_back(client->status());
+    return all;
+  }
+
+ private:
+  Result<> dial() {
+    for (const auto &selector : options_.path_selectors) {
+      SessionClientOptions options;
+      options.peer = selector.name;
+      options.address = selector.address;
+      options.tls = options_.tls;
+      options.domain = options_.domain;
+      options.name = options_.name;
+      options.site = options_.site;
+      options.egresses = options_.egresses;
+      options.hold_time = options_.hold_time;
+      options.function_set = options_.function_set;
+      auto client = SessionClient::open(io_, std::move(options), table_, epoch_, ledger());
+      if (!client.ok()) return client.error();
+      clients_.push_back(std::move(*client));
+    }
+    return done();
+  }
+
+  // What C-PSes ask. Granted only when the store has it: a grant that is forgotten would be given twice.
+  SessionClient::Ledger ledger() {
+    SessionClient::Ledger ledger;
+    ledger.reserve = [this](uint64_t reservation, const cmas::RowKey &key, uint32_t gas, milliseconds lease, SessionClient::Answer answer) {
+      const bool fresh = !table_.ledger().contains(reservation);
+      auto granted = table_.reserve(reservation, key, gas, lease, cmas::Clock::now());
+      log::debug("reserve reservation={} instance={} gas={} granted={}", reservation, key.csci_id, gas, granted.ok());
+      if (!granted.ok()) return answer(std::move(granted));
+      answer_when_stored(reservation, fresh, std::move(answer));
+    };
+    ledger.renew = [this](uint64_t reservation, milliseconds lease, SessionClient::Answer answer) {
+      auto renewed = table_.renew(reservation, lease, cmas::Clock::now());
+      if (!renewed.ok()) return answer(std::move(renewed));
+      answer_when_stored(reservation, false, std::move(answer));
+    };
+    ledger.release = [this](uint64_t reservation) {
+      if (!table_.release(reservation)) return;
+      unsaved_.reservations.insert(reservation);
+      (void)group();
+    };
+    return ledger;
+  }
+
+  void answer_when_stored(uint64_t reservation, bool fresh, SessionClient::Answer answer) {
+    unsaved_.reservations.insert(reservation);
+    group()->answers.push_back([this, reservation, fresh, answer = std::move(answer)](Result<> stored) {
+      if (!stored.ok() && fresh && !stopped_) {
+        table_.release(reservation);
+        unsaved_.reservations.insert(reservation);
+      }
+      answer(std::move(stored));
+    });
+  }
+
+  // The group that is stored and sent at the end of this turn of the event loop.
+  std::shared_ptr<Group> group() {
+    if (!group_) {
+      group_ = std::make_shared<Group>(io_);
+      asio::post(io_, [self = shared_from_this()] { self->flush(); });
+    }
+    return group_;
+  }
+
+  void flush() {
+    if (!group_ || stopped_) return;
+    const auto group = std::exchange(group_, nullptr);
+    const auto dirty = table_.take_dirty();
+    unsaved_.rows.insert(dirty.changed.begin(), dirty.changed.end());
+    unsaved_.rows.insert(dirty.removed.begin(), dirty.removed.end());
+    auto stored = store_->save(table_, unsaved_, cmas::Clock::now(), std::chrono::system_clock::now());
+    if (stored.ok()) {
+      unsaved_ = {};
+    } else {
+      log::error("cannot store the site table site={} reason=\"{}\"", options_.site, stored.error().what);
+      retry_store();
+    }
+    // Of several C-PSes the first configured one that is up speaks for all.
+    bool reported = false;
+    for (auto &client : clients_) {
+      const auto carried = client->changed(dirty);
+      if (!reported && (client->up() || client == clients_.back())) group->carried = carried;
+      reported = reported || client->up();
+    }
+    if (std::exchange(rows_changed_, false)) tell_rows();
+    arm_lease();
+    settle(group, std::move(stored));
+  }
+
+  static void settle(const std::shared_ptr<Group> &group, Result<> result) {
+    group->result = result;
+    group->stored.cancel();
+    for (auto &answer : std::exchange(group->answers, {})) answer(result);
+  }
+
+  void retry_store() {
+    retry_.expires_after(kRetryStore);
+    retry_.async_wait([weak = weak_from_this()](boost::system::error_code cancelled) {
+      const auto self = weak.lock();
+      if (!cancelled && self && !self->stopped_) (void)self->group();
+    });
+  }
+
+  void arm_lease() {
+    const auto next = table_.next_expiry();
+    if (!next) {
+      lease_.expires_at(cmas::TimePoint::max());
+      return;
+    }
+    if (*next == lease_.expiry()) return;
+    lease_.expires_at(*next);
+    lease_.async_wait([weak = weak_from_this()](boost::system::error_code cancelled) {
+      const auto self = weak.lock();
+      if (!cancelled && self && !self->stopped_) self->end_leases();
+    });
+  }
+
+  void end_leases() {
+    for (const auto &entry : table_.expire(cmas::Clock::now())) ended(entry.reservation, "lease over");
+    // Also when none had run out: another one is the next.
+    lease_.expires_at(cmas::TimePoint::max());
+    (void)group();
+  }
+
+  void ended(uint64_t reservation, const std::string &reason) {
+    log::info("reservation ended reservation={} reason=\"{}\"", reservation, reason);
+    unsaved_.reservations.insert(reservation);
+    for (auto &client : clients_) client->finished(reservation, reason);
+  }
+
+  // Rows came or went; the egress hears of it with the flush.
+  void index_rows() {
+    rows_changed_ = true;
+    keys_.clear();
+    for (const auto &[key, row] : table_.rows()) keys_.emplace(key.csci_id, key);
+  }
+
+  void tell_rows() {
+    if (!on_rows_) return;
+    std::vector<cmas::SiteRow> rows;
+    for (const auto &[key, row] : table_.rows()) rows.push_back(row);
+    on_rows_(rows);
+  }
+
+  // ---- the site's API ----
+
+  Result<> serve() {
+    auto context = tls::server_context(options_.tls, tls::PeerCertificate::kRequired);
+    if (!context.ok()) return context.error();
+    http::ServerOptions options;
+    options.listen = options_.listen;
+    options.tls = *context;
+    auto names = options_.site_clients.empty() ? std::vector{options_.site} : options_.site_clients;
+    options.client = tls::Expected{options_.domain, "site", std::move(names)};
+    options.max_body = kMaxBody;
+    auto server = http::Server::open(io_, std::move(options));
+    if (!server.ok()) return server.error();
+    server_ = std::move(*server);
+    using Action = asio::awaitable<http::Response> (*)(std::shared_ptr<Core>, http::Request);
+    const auto route = [this](const char *method, const char *path, Action action) {
+      server_->route(method, path, [weak = weak_from_this(), action](http::Request request) -> asio::awaitable<http::Response> {
+        const auto self = weak.lock();
+        if (!self || self->stopped_) co_return http::failure(503, Error{"this agent is stopping"});
+        co_return co_await action(self, std::move(request));
+      });
+    };
+    route("GET", "/v1/table", &Core::get_table);
+    route("PUT", "/v1/table", &Core::put_table);
+    route("POST", "/v1/deltas", &Core::post_deltas);
+    route("POST", "/v1/finished", &Core::post_finished);
+    return done();
+  }
+
+  static asio::awaitable<http::Response> get_table(std::shared_ptr<Core> self, http::Request) {
+    v1::SiteTable table;
+    table.set_site(self->options_.site);
+    for (const auto &[key, row] : self->table_.rows()) *table.add_rows() = to_api(row);
+    table.set_epoch(self->epoch_);
+    if (!self->clients_.empty()) table.set_sequence(self->clients_.front()->status().sequence());
+    co_return http::json(table);
+  }
+
+  static asio::awaitable<http::Response> put_table(std::shared_ptr<Core> self, http::Request request) {
+    v1::SiteTable table;
+    if (auto parsed = http::parse(request, table); !parsed.ok()) co_return http::failure(400, parsed.error());
+    auto rows = rows_of(table, self->options_.site, self->options_.resolve_service);
+    if (!rows.ok()) co_return http::failure(400, rows.error());
+    std::set<cmas::RowKey> keys;
+    for (const auto &row : *rows) keys.insert(row.row.key);
+    if (auto replaced = self->table_.replace(std::move(*rows)); !replaced.ok()) co_return http::failure(400, replaced.error());
+    self->index_rows();
+    log::info("table put site={} rows={}", self->options_.site, keys.size());
+    co_return co_await answer(self, std::move(keys));
+  }
+
+  static asio::awaitable<http::Response> post_deltas(std::shared_ptr<Core> self, http::Request request) {
+    v1::SiteDeltas deltas;
+    if (auto parsed = http::parse(request, deltas); !parsed.ok()) co_return http::failure(400, parsed.error());
+    const auto changes = changes_of(deltas, self->table_, self->keys_);
+    if (!changes.ok()) co_return http::failure(400, changes.error());
+    std::set<cmas::RowKey> keys;
+    bool removed = false;
+    for (const auto &[key, change] : *changes) {
+      if (auto applied = self->table_.apply(key, change); !applied.ok()) co_return http::failure(500, applied.error());
+      removed = removed || change.remove;
+      keys.insert(key);
+    }
+    if (removed) self->index_rows();
+    co_return co_await answer(self, std::move(keys));
+  }
+
+  static asio::awaitable<http::Response> post_finished(std::shared_ptr<Core> self, http::Request request) {
+    v1::ServiceFinished finished;
+    if (auto parsed = http::parse(request, finished); !parsed.ok()) co_return http::failure(400, parsed.error());
+    const auto reservation = reservation_of(finished, self->table_);
+    if (!reservation.ok()) co_return http::failure(404, reservation.error());
+    const auto key = self->table_.ledger().at(*reservation).key;
+    self->table_.release(*reservation);
+    self->ended(*reservation, "service finished");
+    std::set<cmas::RowKey> keys;
+    keys.insert(key);
+    co_return co_await answer(self, std::move(keys));
+  }
+
+  // Waits for the store, then says which message carries the change.
+  static asio::awaitable<http::Response> answer(std::shared_ptr<Core> self, std::set<cmas::RowKey> keys) {
+    const auto group = self->group();
+    if (!group->result) co_await group->stored.async_wait(kAwait);
+    if (!group->result) co_return http::failure(503, Error{"this agent is stopping"});
+    if (!group->result->ok()) {
+      const Error &why = group->result->error();
+      co_return http::failure(500, Error{"the change is in force, but not stored: " + why.what, why.hint});
+    }
+    v1::SiteDeltaResult result;
+    result.set_epoch(self->epoch_);
+    result.set_sequence(group->carried.sequence);
+    result.set_wire_bytes(group->carried.wire_bytes);
+    for (const auto &key : keys)
+      if (const auto row = self->table_.rows().find(key); row != self->table_.rows().end()) *result.add_rows() = to_api(row->second);
+    co_return http::json(result);
+  }
+
+  asio::io_context &io_;
+  ServiceMetricAgentOptions options_;
+  cmas::SiteTable table_;
+  std::unique_ptr<Store> store_;
+  std::vector<std::unique_ptr<SessionClient>> clients_;
+  std::unique_ptr<http::Server> server_;
+  asio::steady_timer lease_, retry_;
+  std::shared_ptr<Group> group_;
+  Unsaved unsaved_;
+  KeysByInstance keys_;
+  std::function<void(const std::vector<cmas::SiteRow> &)> on_rows_;
+  uint64_t epoch_ = 0;
+  bool rows_changed_ = false, stopped_ = false;
+};
+
+class Agent final : public ServiceMetricAgent {
+ public:
+  explicit Agent(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+  ~Agent() override { stop(); }
+
+  void on_rows(std::function<void(const std::vector<cmas::SiteRow> &)> callback) override { core_->on_rows(std::move(callback)); }
+  const cmas::SiteTable &table() const override { return core_->table(); }
+  uint64_t epoch() const override { return core_->epoch(); }
+  std::vector<v1::SessionStatus> sessions() const override { return core_->sessions(); }
+  std::string endpoint() const override { return core_->endpoint(); }
+  void stop() override { core_->stop(); }
+
+ private:
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ServiceMetricAgent>> ServiceMetricAgent::open(asio::io_context &io, ServiceMetricAgentOptions options) {
+  auto core = std::make_shared<Core>(io, std::move(options));
+  if (auto opened = core->open(); !opened.ok()) {
+    core->stop();
+    return opened.error();
+  }
+  return std::unique_ptr<ServiceMetricAgent>(std::make_unique<Agent>(std::move(core)));
+}
+
+}  // namespace catsbpf::agent
