@@ -28,7 +28,9 @@ struct ForwarderAddress {
 
 struct ProgrammerOptions {
   std::string tunnel_address;                // "" : neither encapsulates nor decapsulates
-  uint32_t vni = 0;
+  uint32_t vni = 0;                          // 0: CATS_VNI
+  std::string icmp_source4;                  // source of ICMP errors; "": the tunnel address
+  std::string icmp_source6;                  // "": none
   std::vector<ForwarderAddress> forwarders;  // peers
   std::chrono::milliseconds retry{1000};     // backoff after a failed write
   std::chrono::milliseconds reclaim{5000};   // how often retired slots are looked for in the flow table
@@ -46,7 +48,8 @@ class Programmer {
   virtual ~Programmer() = default;
 
   // Until `release()`, services and deliveries are collected but not published: at start, so that the
-  // view of the last agent stays in force until the control plane knows as much again.
+  // view of the last agent stays in force until the control plane knows as much again. Without a hold
+  // before the event loop runs, what the last agent left and nobody wants is removed at once.
   virtual void hold(const std::string &waiting_for) = 0;
   virtual void release() = 0;
 
@@ -75,7 +78,7 @@ class Programmer {
     uint64_t publications = 0;
     uint64_t services_written = 0;  // records, both sides counted
     uint64_t slots_written = 0;     // ring slots that differed
-    uint64_t slots_reused = 0;      // instance slots that got a new instance
+    uint64_t slots_reclaimed = 0;   // retired instance slots that no flow holds any more
   };
   virtual Totals totals() const = 0;
 };

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/programmer/path_table.h"
+
+#include <cstring>
+
+#include "agent/programmer/translate.h"
+#include "maps/tables.h"
+#include "util/log.h"
+
+namespace catsbpf::agent {
+
+namespace {
+
+bool same(const maps::address &a, const maps::address &b) { return a.high == b.high && a.low == b.low; }
+
+// Equal but for what changes in place.
+bool same_header(maps::path a, const maps::path &b) {
+  a.mtu = b.mtu;
+  a.state = b.state;
+  return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+const char *state_name(uint8_t state) {
+  switch (state) {
+    case maps::PATH_RESOLVED: return "resolved";
+    case maps::PATH_UNRESOLVED: return "unresolved";
+    case maps::PATH_DEAD: return "dead";
+    default: return "free";
+  }
+}
+
+}  // namespace
+
+PathTable::PathTable(Dataplane &dataplane, NextHops &next_hops, Slots &slots, std::function<void()> freed)
+    : dataplane_(dataplane), next_hops_(next_hops), slots_(slots), freed_(std::move(freed)) {
+  const auto paths = dataplane_.paths();
+  for (uint32_t index = 1; index < paths.size(); ++index)
+    if (paths[index].state != maps::PATH_FREE) pool_.reserve(index);
+}
+
+PathTable::~PathTable() {
+  for (const Forwarder &forwarder : forwarders_)
+    if (forwarder.watch) next_hops_.unwatch(forwarder.watch);
+}
+
+Result<uint16_t> PathTable::adopt_or_make(const maps::address &egress) {
+  const auto paths = dataplane_.paths();
+  for (uint32_t index = 1; index < paths.size(); ++index)
+    if (paths[index].state != maps::PATH_FREE && same(paths[index].egress, egress)) {
+      // Of the template all but the MACs is ours to say: another tunnel address or VNI makes it anew.
+      const maps::path fresh = path_entry(tunnel_, egress, vni_, NextHop{});
+      if (std::memcmp(paths[index].header + 12, fresh.header + 12, GENEVE_HEADROOM - 12) == 0)
+        return static_cast<uint16_t>(index);
+    }
+  const auto index = pool_.allocate();
+  if (!index) return Error{"all " + std::to_string(MAX_PATHS) + " paths are in use"};
+  maps::path entry = path_entry(tunnel_, egress, vni_, NextHop{});
+  paths[*index] = entry;
+  return static_cast<uint16_t>(*index);
+}
+
+Result<> PathTable::open(const maps::address &tunnel, uint32_t vni, const std::vector<ForwarderAddress> &forwarders) {
+  tunnel_ = tunnel;
+  vni_ = vni;
+  forwarders_.resize(forwarders.size());
+  for (size_t i = 0; i < forwarders.size(); ++i) {
+    Forwarder &forwarder = forwarders_[i];
+    forwarder.name = forwarders[i];
+    const auto address = maps::parse_address(forwarders[i].address);
+    if (!address || !maps::is_ipv4(*address))
+      return Error{"forwarder " + forwarders[i].name + " has address '" + forwarders[i].address + "'", "give its IPv4 tunnel address"};
+    forwarder.address = *address;
+    auto index = adopt_or_make(*address);
+    if (!index) return index.error();
+    forwarder.index = *index;
+    auto watch = next_hops_.watch(forwarder.name.address, [this, i](const NextHop &hop) { follow(forwarders_[i], hop); });
+    if (!watch) return watch.error();
+    forwarder.watch = *watch;
+  }
+  return done();
+}
+
+uint16_t PathTable::index(const std::string &egress) const {
+  for (const Forwarder &forwarder : forwarders_)
+    if (forwarder.name.name == egress) return forwarder.index;
+  return 0;
+}
+
+void PathTable::replace(Forwarder &forwarder, const maps::path &entry) {
+  const auto index = pool_.allocate();
+  if (!index) {
+    log::error("no free path for a new next hop forwarder={} paths={}", forwarder.name.name, MAX_PATHS);
+    return;
+  }
+  maps::path waiting = entry;
+  waiting.state = maps::PATH_FREE;
+  maps::path &target = dataplane_.paths()[*index];
+  target = waiting;
+  __atomic_store_n(&target.state, entry.state, __ATOMIC_RELEASE);
+  const uint16_t old = forwarder.index;
+  forwarder.index = static_cast<uint16_t>(*index);
+  for (uint16_t slot : slots_.used())
+    if (slots_.entry(slot).path == old) __atomic_store_n(&slots_.entry(slot).path, forwarder.index, __ATOMIC_RELEASE);
+  freed_();
+}
+
+void PathTable::follow(Forwarder &forwarder, const NextHop &hop) {
+  forwarder.hop = hop;
+  maps::path &current = dataplane_.paths()[forwarder.index];
+  const uint8_t before = current.state;
+  const maps::path entry = path_entry(tunnel_, forwarder.address, vni_, hop);
+  if (!hop.resolved) {
+    // The header may stay as it was: the tc program makes its own Ethernet header.
+    __atomic_store_n(&current.state, maps::PATH_UNRESOLVED, __ATOMIC_RELEASE);
+    if (hop.routed && (current.ifindex != entry.ifindex || current.next_hop4 != entry.next_hop4)) replace(forwarder, entry);
+    if (hop.routed) __atomic_store_n(&dataplane_.paths()[forwarder.index].mtu, entry.mtu, __ATOMIC_RELEASE);
+  } else if (same_header(current, entry)) {
+    __atomic_store_n(&current.mtu, entry.mtu, __ATOMIC_RELEASE);
+    __atomic_store_n(&current.state, entry.state, __ATOMIC_RELEASE);
+  } else {
+    replace(forwarder, entry);
+  }
+  const uint8_t after = dataplane_.paths()[forwarder.index].state;
+  if (before != after)
+    log::info("path changed forwarder={} address={} state={} interface={} next_hop={} mac={}", forwarder.name.name,
+              forwarder.name.address, state_name(after), hop.interface, hop.gateway, format_mac(hop.mac));
+}
+
+void PathTable::collect() {
+  const auto paths = dataplane_.paths();
+  std::vector<bool> used(paths.size(), false);
+  for (const Forwarder &forwarder : forwarders_) used[forwarder.index] = true;
+  for (uint16_t slot : slots_.used())
+    if (slots_.entry(slot).path < used.size()) used[slots_.entry(slot).path] = true;
+  for (uint32_t index = 1; index < paths.size(); ++index) {
+    if (used[index] || !pool_.used(index)) continue;
+    __atomic_store_n(&paths[index].state, maps::PATH_FREE, __ATOMIC_RELEASE);
+    pool_.release(index);
+  }
+}
+
+std::vector<Programmer::PathView> PathTable::views() const {
+  std::vector<Programmer::PathView> views;
+  for (const Forwarder &forwarder : forwarders_) {
+    const maps::path &path = dataplane_.paths()[forwarder.index];
+    const NextHop &hop = forwarder.hop;
+    views.push_back({forwarder.name.name, forwarder.name.address, hop.interface,
+                     hop.gateway.empty() && hop.routed ? forwarder.name.address : hop.gateway,
+                     hop.resolved ? format_mac(hop.mac) : "", state_name(path.state), path.mtu});
+  }
+  return views;
+}
+
+}  // namespace catsbpf::agent

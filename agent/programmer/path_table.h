@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Paths to the forwarders. In: next hops from netlink. Out: entries of `paths`, complete before they are
+// pointed to. A changed header is a new entry to which the instances move; the old one is free after the
+// grace. MTU and state change in place.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/dataplane/dataplane.h"
+#include "agent/netlink/next_hops.h"
+#include "agent/programmer/pools.h"
+#include "agent/programmer/programmer.h"
+#include "agent/programmer/slots.h"
+#include "util/result.h"
+
+namespace catsbpf::agent {
+
+class PathTable {
+ public:
+  // `freed`: an entry is out of use, call collect() after a grace period.
+  PathTable(Dataplane &dataplane, NextHops &next_hops, Slots &slots, std::function<void()> freed);
+  ~PathTable();
+  PathTable(const PathTable &) = delete;
+  PathTable &operator=(const PathTable &) = delete;
+
+  // Adopts the paths that are programmed, makes those that are missing (unresolved), and watches.
+  Result<> open(const maps::address &tunnel, uint32_t vni, const std::vector<ForwarderAddress> &forwarders);
+
+  // The path of a forwarder by name; 0: not configured.
+  uint16_t index(const std::string &egress) const;
+  // Frees entries that no forwarder and no instance uses. Only after a grace period.
+  void collect();
+  std::vector<Programmer::PathView> views() const;
+
+ private:
+  struct Forwarder {
+    ForwarderAddress name;
+    maps::address address{};
+    uint16_t index = 0;
+    uint64_t watch = 0;
+    NextHop hop;
+  };
+  Result<uint16_t> adopt_or_make(const maps::address &egress);
+  void follow(Forwarder &forwarder, const NextHop &hop);
+  void replace(Forwarder &forwarder, const maps::path &entry);
+
+  Dataplane &dataplane_;
+  NextHops &next_hops_;
+  Slots &slots_;
+  std::function<void()> freed_;
+  maps::address tunnel_{};
+  uint32_t vni_ = 0;
+  IndexPool pool_{1, MAX_PATHS};
+  std::vector<Forwarder> forwarders_;
+};
+
+}  // namespace catsbpf::agent
