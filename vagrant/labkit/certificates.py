@@ -53,7 +53,8 @@ def make(authority, certificate, key, uri, addresses=(), names=(), days=DAYS):
 
 def up(lab):
     authority = make_authority(lab.authority.parent, lab.topology.domain)
-    for name, node in lab.topology.nodes.items():
+    for node in lab.nodes():
+        name = node.name
         lab.files(name).mkdir(parents=True, exist_ok=True)
         if node.router and not node.agent:
             continue

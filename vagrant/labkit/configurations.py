@@ -17,8 +17,6 @@ def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
-        return True
-    return False
 
 
 def hosts(lab):
@@ -106,7 +104,7 @@ def platform(lab, node):
 def site_table(site):
     """Body of PUT /v1/table: what the site offers at the start."""
     return {"site": site.name, "rows": [
-        {"service_id": i.service.name, "csci_id": i.csci_id, "gas": i.gas, "cost": i.cost,
+        {"service_id": i.service.name, "cs_id": i.service.cs_id, "csci_id": i.csci_id, "gas": i.gas, "cost": i.cost,
          "contact": of_family(i.contacts, 4), "contact6": of_family(i.contacts, 6)} for i in site.instances]}
 
 
@@ -152,16 +150,13 @@ def dump(value):
 
 
 def up(lab):
-    """Writes all of it; returns the nodes whose agent configuration changed."""
+    """Writes all of it; an agent that runs reads its file at the next start."""
     write(lab.hosts, hosts(lab))
-    changed = []
-    for node in lab.topology.nodes.values():
+    for node in lab.nodes():
         if node.agent:
             (lab.files(node.name) / "state").mkdir(parents=True, exist_ok=True)
-            if write(lab.files(node.name) / "catsbpfd.yaml", dump(agent(lab, node))):
-                changed.append(node.name)
+            write(lab.files(node.name) / "catsbpfd.yaml", dump(agent(lab, node)))
         if node.platform:
             write(lab.files(node.name) / "cats-platformd.yaml", dump(platform(lab, node)))
             if SHIPPED_CATALOGUE.exists():
                 write(lab.files(node.name) / "services.yaml", dump(catalogue(lab)))
-    return changed

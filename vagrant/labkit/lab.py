@@ -12,16 +12,21 @@ RUN = pathlib.Path("/run/catsbpf-lab")
 
 
 class Lab:
-    def __init__(self, name="cats", build=None, topology=None):
+    def __init__(self, name="cats", build=None, topology=None, only=None):
         if not re.fullmatch(r"[a-z][a-z0-9]{0,7}", name):
             raise LabError(f"lab name {name!r} is not usable", "1 to 8 of a-z and 0-9, a letter first")
         self.name = name
         self.topology = topology or Topology()
+        self.only = only                  # this machine is that one node (vagrant/Vagrantfile); None: all are here
         self.build = pathlib.Path(build or os.environ.get("CATSBPF_BUILD") or REPOSITORY / "build" / "release")
         self.run = RUN / name
         self.pin_root = BPFFS / name
         self.hosts = self.run / "hosts"
         self.authority = self.run / "tls" / "ca.crt"
+
+    def nodes(self):
+        """The nodes that are on this machine."""
+        return [n for n in self.topology.nodes.values() if self.only in (None, n.name)]
 
     # ---- names ----
     def namespace(self, node):

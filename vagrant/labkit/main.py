@@ -2,6 +2,7 @@
 """vagrant/lab after what is missing was installed and built: its commands."""
 import argparse
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -9,14 +10,18 @@ import sys
 
 from . import certificates, configurations, demo, network, processes, ready
 from .lab import BPFFS, RUN, Lab, command
-from .topology import LabError
+from .topology import REPOSITORY, LabError
 
+MACHINE_FILES = "build/machines"
 RESERVED = ("ip", "tc", "xdp")     # folders of other tools on the bpffs
 
 
-def up(lab, agents=True):
+def up(lab, agents=True, wait=True):
     if lab.name in RESERVED:
         raise LabError(f"lab name {lab.name} is the folder of another tool in {BPFFS}", "take another name")
+    for program in (lab.agent_program, lab.platform_program, lab.cli_program) if agents else ():
+        if not program.exists():
+            raise LabError(f"{program} does not exist", f"cmake --build {lab.build}")
     if not os.path.ismount(BPFFS):
         command(["mount", "-t", "bpf", "bpf", BPFFS])
     network.up(lab)
@@ -28,8 +33,32 @@ def up(lab, agents=True):
     if agents:
         for program in processes.of_cats(lab):
             program.start()
+    if agents and wait:
         ready.publish_tables(lab)
         ready.cats(lab)
+
+
+def machine(lab):
+    """This machine becomes the lab's one node (vagrant/Vagrantfile). Its certificate comes from the shared authority."""
+    made = REPOSITORY / MACHINE_FILES
+    if not made.is_dir():
+        raise LabError(f"{made} does not exist", "vagrant/labkit certificates makes it, on the machine that runs vagrant")
+    os.makedirs(lab.run, exist_ok=True)
+    for name in ("tls", lab.only):
+        if (made / name).is_dir():
+            shutil.copytree(made / name, lab.run / name, dirs_exist_ok=True)
+    up(lab, wait=False)
+    ready.publish_tables(lab, 300)
+    have = pathlib.Path("/etc/hosts").read_text()
+    with open("/etc/hosts", "a") as hosts:
+        hosts.writelines(f"{line}\n" for line in configurations.hosts(lab).splitlines() if line not in have)
+
+
+def machine_certificates(lab):
+    """For all machines, into the build directory, from where they are copied with the programs."""
+    lab.run = REPOSITORY / MACHINE_FILES
+    lab.authority = lab.run / "tls" / "ca.crt"
+    certificates.up(lab)
 
 
 def down(lab):
@@ -110,6 +139,9 @@ def parse(words):
     runs.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="default: a shell")
     shows = verbs.add_parser("logs", help="what the programs of a node said")
     shows.add_argument("node")
+    verbs.add_parser("certificates", help="for vagrant/Vagrantfile: certificates of all machines")
+    becomes = verbs.add_parser("machine", help="for vagrant/Vagrantfile: this machine becomes that node")
+    becomes.add_argument("node")
     return parser.parse_args(words)
 
 
@@ -128,6 +160,15 @@ def main(words):
             return 0
         if options.verb == "status":
             return status(lab)
+        if options.verb == "certificates":
+            machine_certificates(lab)
+            return 0
+        if options.verb == "machine":
+            if options.node not in lab.topology.nodes:
+                raise LabError(f"no node {options.node!r}", f"nodes: {' '.join(lab.topology.nodes)}")
+            lab.only = options.node
+            machine(lab)
+            return 0
         if options.verb == "logs":
             logs(lab, options.node)
             return 0

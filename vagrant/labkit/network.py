@@ -65,18 +65,19 @@ def service_addresses(lab, node):
 def up(lab):
     pathlib.Path("/run/netns").mkdir(exist_ok=True)
     existing = set(lab.existing_namespaces())
-    for node in lab.topology.nodes.values():
+    for node in lab.nodes():
         if node.name not in existing:
-            command(["ip", "netns", "add", lab.namespace(node.name)])
+            # A machine that is the node gets the namespace's name for its own network.
+            command(["ip", "netns", *(["attach", lab.namespace(node.name), "1"] if lab.only else ["add", lab.namespace(node.name)])])
         elif not _namespace_alive(lab, node.name):
             raise LabError(f"/run/netns/{lab.namespace(node.name)} is no namespace",
                            f"vagrant/lab --name {lab.name} down, then up")
         _set_sysctls(lab, node)
-    for link in lab.topology.links:
+    for link in [] if lab.only else lab.topology.links:
         _put_link(lab, link)
-    for node in lab.topology.nodes.values():
+    for node in lab.nodes():
         _put_addresses(lab, node)
-    for node in lab.topology.nodes.values():
+    for node in lab.nodes():
         _put_routes(lab, node)
     _set_offloads(lab)
 
@@ -135,7 +136,7 @@ def _set_offloads(lab):
     """XDP cannot see that a checksum is unfinished, nor forward packets larger than the MTU: no offloads.
     A redirect into a veth arrives only where its peer runs NAPI: gro on."""
     sides = {(n.name, i): side for n in lab.topology.agents() for i, side in n.agent.get("sides", {}).items()}
-    for link in lab.topology.links:
+    for link in [] if lab.only else lab.topology.links:     # veth only; a VM's virtio has complete checksums
         for end, peer in (link.ends, link.ends[::-1]):
             gro = ["gro", "on"] if peer in sides else []
             in_node(lab, end[0], ["ethtool", "-K", end[1], "tx", "off", "tso", "off", "gso", "off", *gro])

@@ -139,11 +139,13 @@ def echo(lab, node):
 
 
 def of_sites(lab):
-    return [nginx(lab, i) for i in lab.topology.instances()] + [echo(lab, s.node) for s in lab.topology.sites.values()]
+    programs = [nginx(lab, i) for i in lab.topology.instances()] + [echo(lab, s.node) for s in lab.topology.sites.values()]
+    return [p for p in programs if lab.only in (None, p.node)]
 
 
 def of_cats(lab):
-    return [platform(lab, lab.topology.platform.name)] + [agent(lab, n.name) for n in lab.topology.agents()]
+    programs = [platform(lab, lab.topology.platform.name)] + [agent(lab, n.name) for n in lab.topology.agents()]
+    return [p for p in programs if lab.only in (None, p.node)]
 
 
 def all_of(lab):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """When the lab is ready: asked of the programs themselves."""
+import contextlib
 import http.client
 import json
 
-from . import api, configurations, processes
+from . import api, configurations, processes, traffic
 from .network import inside
 from .topology import LabError
 from .wait import Missing, must
@@ -11,10 +12,18 @@ from .wait import Missing, must
 
 def sites(lab):
     """Every instance answers with its own name on its contact addresses."""
-    for instance in lab.topology.instances():
+    for instance in lab.topology.instances(lab.only):
         for address in instance.contacts:
             must(f"nginx of {instance.text}", lambda: _answers(lab, instance, address), 10,
                  f"vagrant/lab --name {lab.name} logs {instance.node}")
+            must(f"UDP echo of {instance.text}", lambda: _echoes(lab, instance, address), 10,
+                 f"vagrant/lab --name {lab.name} logs {instance.node}")
+
+
+def _echoes(lab, instance, address):
+    with contextlib.suppress(OSError):
+        return traffic.new_udp_flows(lab, address, 1, instance.node) == {instance.csci_id: 1}
+    return Missing("no answer")
 
 
 def _answers(lab, instance, address):
@@ -30,11 +39,13 @@ def _answers(lab, instance, address):
     return body == instance.text or Missing(f"answers {body!r}")
 
 
-def publish_tables(lab):
+def publish_tables(lab, seconds=15):
     """Each site puts its whole table (R033) where its C-SMA has other rows."""
     for site in lab.topology.sites.values():
+        if lab.only not in (None, site.node):
+            continue
         client = api.site(lab, site.name)
-        must(f"site API of {site.agent}", lambda: _has_table(client, site), 15,
+        must(f"site API of {site.agent}", lambda: _has_table(client, site), seconds,
              f"vagrant/lab --name {lab.name} logs {site.agent}")
         client.close()
 

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab itself: up twice, side by side, nothing left; the same topology in VMs."""
+import os
+import pathlib
+
+from labkit import main, network, processes, traffic
+from labkit.lab import BPFFS, RUN, Lab
+from labkit.topology import DIRECTORY
+from runner import test, tool_output
+
+
+def remains(lab):
+    """Whatever of a lab is still there."""
+    found = [p for p in (RUN / lab.name, BPFFS / lab.name) if p.exists()]
+    found += [p for p in pathlib.Path("/run/netns").iterdir() if p.name.startswith(f"{lab.name}-")]
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if any(f"catsbpf-lab/{lab.name}/".encode() in word for word in words):
+            found.append(b" ".join(words))
+    return found
+
+
+@test
+def up_a_second_time_changes_nothing(e2e):
+    def state():
+        links = {n: sorted(network.interfaces(e2e.lab, n)) for n in e2e.topology.nodes}
+        return [p.pid() for p in processes.all_of(e2e.lab)], links, e2e.lab.authority.read_bytes()
+    before = state()
+    main.up(e2e.lab)
+    assert state() == before
+
+
+@test
+def up_repairs_what_is_missing(e2e):
+    nginx = processes.nginx(e2e.lab, e2e.topology.instance(3))
+    nginx.stop()
+    e2e.agent("f3").stop()
+    network.in_node(e2e.lab, "core", ["ip", "link", "set", "f3", "down"])
+    network.in_node(e2e.lab, "client", ["ip", "address", "flush", "dev", "net0"])
+    main.up(e2e.lab)
+    assert set(traffic.new_flows(e2e.lab, "fd00:99::1", 60)) == {1, 3}
+
+
+@test
+def two_labs_run_side_by_side_and_down_leaves_nothing(e2e):
+    other = Lab("e2eb", e2e.lab.build)
+    main.down(other)
+    try:
+        main.up(other)
+        assert set(traffic.new_flows(other, "10.99.0.1", 60)) == {1, 3}
+        assert set(traffic.new_flows(e2e.lab, "10.99.0.1", 60)) == {1, 3}
+        assert len(remains(other)) > 10
+    finally:
+        main.down(other)
+    assert remains(other) == []
+    assert set(traffic.new_flows(e2e.lab, "10.99.0.1", 60)) == {1, 3}
+
+
+@test(lab=False)
+def down_after_half_an_up_leaves_nothing(e2e):
+    lab = Lab("e2ec", e2e.lab.build)
+    try:
+        main.up(lab, agents=False)
+        network.command(["ip", "-n", lab.namespace("client"), "link", "delete", "net0"])
+        network.command(["ip", "netns", "delete", lab.namespace("core")])
+    finally:
+        main.down(lab)
+    assert remains(lab) == []
+    main.down(lab)      # a lab that is not there
+
+
+@test(lab=False)
+def plain_routing_works_without_agents(e2e):
+    lab = Lab("e2ed", e2e.lab.build)
+    try:
+        main.up(lab, agents=False)
+        assert traffic.new_flows(lab, "10.99.0.1", 10) == {1: 10}
+        assert traffic.new_udp_flows(lab, "fd00:99::3", 10) == {4: 10}
+    finally:
+        main.down(lab)
+    assert remains(lab) == []
+
+
+@test(lab=False)
+def command_says_what_is_wrong_and_what_to_do(e2e):
+    for words, wanted in ((["exec", "nobody", "true"], "no node"), (["exec", "client", "true"], "is down"),
+                          (["--name", "Bad Name", "up", "--no-agents"], "not usable"), (["--name", "tc", "up", "--no-agents"], "another tool")):
+        name = [] if "--name" in words else ["--name", "e2ee"]
+        done = tool_output([DIRECTORY / "lab", *name, *words])
+        assert done.returncode == 1 and wanted in done.stderr and "hint:" in done.stderr, (words, done)
+
+
+@test
+def exec_sets_the_environment_from_any_directory(e2e):
+    words = [DIRECTORY / "lab", "--name", e2e.lab.name, "--build", e2e.lab.build, "exec", "client"]
+    done = tool_output([*words, "curl", "-s", "http://st1/"], cwd="/")
+    assert done.stdout == "ST1 at s3 (CSCI-ID 4)\n", done
+    done = tool_output([*words, "sh", "-c", "curl -sf $CATSBPF_PLATFORM_URL/v1/services && command -v catsbpf"], cwd="/tmp")
+    assert done.returncode == 0 and '"AR1"' in done.stdout, done
+    assert tool_output([*words, "sh", "-c", "exit 7"]).returncode == 7
+
+
+@test(lab=False)
+def vagrantfile_is_valid(e2e):
+    e2e.need("vagrant", "vagrant and vagrant-libvirt")
+    import tempfile
+    with tempfile.TemporaryDirectory(prefix="catsbpf-vagrant-") as home:
+        done = tool_output(["vagrant", "validate"], cwd=DIRECTORY,
+                           env={"PATH": os.environ["PATH"], "HOME": home, "VAGRANT_DOTFILE_PATH": home + "/state",
+                                "VAGRANT_DEFAULT_PROVIDER": "libvirt", "LANG": "C.UTF-8"})
+    assert done.returncode == 0 and "success" in (done.stdout + done.stderr).lower(), done

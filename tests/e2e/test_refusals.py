@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong is refused with a clear error, and running traffic does not notice."""
+import contextlib
+import copy
+import re
+import signal
+import subprocess
+
+from labkit import certificates, configurations, network, processes, ready, steering, traffic
+from labkit.topology import LabError
+from runner import test
+
+AR1 = "10.99.0.1"
+
+
+def configuration(e2e, node, change):
+    """catsbpfd.yaml of a node after `change(dictionary)`, in a file beside the real one."""
+    value = copy.deepcopy(configurations.agent(e2e.lab, e2e.topology.nodes[node]))
+    change(value)
+    file = e2e.lab.files(node) / "changed.yaml"
+    file.write_text(configurations.dump(value))
+    e2e.undo.append(lambda: file.unlink(missing_ok=True))
+    return file
+
+
+def refused(e2e, node, file, seconds=20, wrapper=()):
+    """Starts a second agent, as the lab does; it must end by itself with status 1. Its words."""
+    words = processes.agent(e2e.lab, node).arguments[:-2]
+    done = e2e.run(node, [*words[:-1], *wrapper, words[-1], "--config", file], check=False, timeout=seconds)
+    assert done.returncode == 1, f"ended with {done.returncode}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def undisturbed(e2e):
+    """UDP through the ingress while the block runs: nothing lost, nothing moved."""
+    with traffic.EchoLoad(e2e.lab, [AR1, "fd00:99::1"], flows=20, rate=50) as load:
+        yield load
+        load.wait_for(200)
+    assert load.lost == 0 and load.moved == 0, f"{load.lost} of {load.sent} lost, {load.moved} moved"
+
+
+@test
+def wrong_configuration_is_refused_with_file_line_field_and_hint(e2e):
+    def change(value):
+        value["tunnel"]["address"] = "10.255.0"
+        value["roles"] = ["ingres"]
+        value["nonsense"] = 1
+    file = configuration(e2e, "f1", change)
+    with undisturbed(e2e):
+        said = refused(e2e, "f1", file)
+    for field in ("roles", "tunnel", "nonsense"):
+        line = next(n for n, text in enumerate(file.read_text().splitlines(), 1) if text.startswith(field))
+        assert re.search(rf"changed\.yaml:{line}: .*{field}|changed\.yaml:{line + 1}: .*{field}", said), (field, line, said)
+    assert "hint:" in said, said
+
+
+@test
+def second_agent_on_the_same_pins_is_refused(e2e):
+    def change(value):
+        value["operator_socket"] += ".second"
+        value["state_directory"] += ".second"
+        value["path_selector"]["listen"] = "10.255.0.1:7999"
+        value["requests"]["listen"] = "10.1.0.1:6999"
+    file = configuration(e2e, "f1", change)
+    with undisturbed(e2e):
+        said = refused(e2e, "f1", file)
+    assert str(e2e.lab.pins("f1")) in said and "error" in said, said
+    assert e2e.operator("f1").get("/v1/status")["programming"] == "in sync"
+
+
+@test
+def pins_of_another_layout_are_refused_and_left_alone(e2e):
+    control = e2e.lab.pins("f1") / "control"
+    maps = [p for p in e2e.lab.pins("f1").rglob("control")]
+    assert maps, f"no pinned map control below {e2e.lab.pins('f1')}"
+    control = maps[0]
+    old = network.command(["bpftool", "map", "lookup", "pinned", control, "key", "0", "0", "0", "0", "-j"])
+    assert '"value"' in old
+    agent = e2e.agent("f1")
+    with undisturbed(e2e) as load:
+        agent.stop(signal.SIGKILL)
+        _write_layout(control, 99)
+        try:
+            said = refused(e2e, "f1", e2e.lab.files("f1") / "catsbpfd.yaml")
+            load.wait_for(200)
+        finally:
+            _write_layout(control, 1)
+        assert "layout" in said and "99" in said and "hint:" in said, said
+        agent.start()
+        ready.cats(e2e.lab)
+
+
+def _write_layout(control, number):
+    """Changes the first 4 bytes (struct control: layout) of the pinned array's one element."""
+    import json
+    shown = json.loads(network.command(["bpftool", "map", "lookup", "pinned", control, "key", "0", "0", "0", "0", "-j"]))
+    value = [int(b, 16) for b in shown["value"]]
+    value[:4] = number.to_bytes(4, "little")
+    network.command(["bpftool", "map", "update", "pinned", control, "key", "0", "0", "0", "0", "value", *value])
+
+
+@test
+def missing_capability_is_named_and_traffic_goes_on(e2e):
+    agent = e2e.agent("f1")
+    with undisturbed(e2e) as load:
+        agent.stop(signal.SIGKILL)
+        said = refused(e2e, "f1", e2e.lab.files("f1") / "catsbpfd.yaml",
+                       wrapper=["setpriv", "--bounding-set", "-bpf,-perfmon", "--inh-caps", "-all", "--"])
+        assert "CAP_BPF" in said or "CAP_PERFMON" in said, said
+        load.wait_for(200)
+        agent.start()
+        ready.cats(e2e.lab)
+
+
+@test
+def interface_that_does_not_exist_is_named(e2e):
+    file = configuration(e2e, "f3", lambda value: value["interfaces"].append({"name": "nowhere0", "side": "service", "mode": "native"}))
+    agent = e2e.agent("f3")
+    with undisturbed(e2e):
+        agent.stop(signal.SIGKILL)
+        said = refused(e2e, "f3", file)
+        assert "nowhere0" in said, said
+        agent.start()
+        ready.cats(e2e.lab)
+
+
+@test
+def interface_without_native_xdp_is_named_with_the_way_out(e2e):
+    network.in_node(e2e.lab, "f3", ["ip", "link", "add", "flat0", "type", "dummy"])
+    e2e.undo.append(lambda: network.in_node(e2e.lab, "f3", ["ip", "link", "delete", "flat0"]))
+    network.in_node(e2e.lab, "f3", ["ip", "link", "set", "flat0", "up"])
+    file = configuration(e2e, "f3", lambda value: value["interfaces"].append({"name": "flat0", "side": "service", "mode": "native"}))
+    agent = e2e.agent("f3")
+    with undisturbed(e2e):
+        agent.stop(signal.SIGKILL)
+        said = refused(e2e, "f3", file)
+        assert "flat0" in said and "generic" in said and "hint:" in said, said
+        agent.start()
+        ready.cats(e2e.lab)
+
+
+def impostor(e2e, uri, authority=None, addresses=("10.3.1.20",)):
+    """sma3's agent with another certificate; returns what it and f1 say of its session."""
+    directory = e2e.lab.files("sma3")
+    certificates.make(authority or (e2e.lab.authority, e2e.lab.authority.with_suffix(".key")), directory / "other.crt",
+                      directory / "other.key", uri, addresses)
+
+    def change(value):
+        value["tls"] |= {"certificate": "other.crt", "key": "other.key"}
+    file = configuration(e2e, "sma3", change)
+    agent = e2e.agent("sma3")
+    agent.stop()
+    marks = {n: e2e.agent(n).log_file.stat().st_size for n in ("f1", "sma3")}
+    agent.arguments = [*agent.arguments[:-1], file]
+    agent.start()
+    e2e.undo.append(lambda: agent.stop())
+    return lambda node: _said_since(e2e, node, marks[node])
+
+
+def _said_since(e2e, node, mark):
+    with open(e2e.agent(node).log_file, errors="replace") as log:
+        log.seek(mark)
+        return log.read()
+
+
+def is_refused(e2e, said, *words):
+    """Both sides' logs hold one of the words, and the rows of site 3 are frozen or gone, never taken from the impostor."""
+    pattern = re.compile("|".join(words), re.I)
+    for node in ("f1", "sma3"):
+        e2e.eventually(f"the reason ({'|'.join(words)}) in the log of {node}", lambda n=node: pattern.search(said(n)), 15)
+    e2e.eventually("site 3 frozen", lambda: steering.table(e2e.lab).get(3, {"state": "gone"})["state"] in ("frozen", "gone"), 15)
+
+
+@test
+def certificate_of_another_role_is_refused_with_the_reason_on_both_sides(e2e):
+    said = impostor(e2e, f"spiffe://{e2e.topology.domain}/site/sma3")
+    is_refused(e2e, said, "role")
+
+
+@test
+def certificate_of_another_name_is_refused_with_the_reason_on_both_sides(e2e):
+    said = impostor(e2e, f"spiffe://{e2e.topology.domain}/service-metric-agent/sma9")
+    is_refused(e2e, said, "sma9")
+
+
+@test
+def certificate_of_another_authority_is_refused_with_the_reason_on_both_sides(e2e):
+    foreign = certificates.make_authority(e2e.lab.files("sma3") / "foreign", "lab.cats")
+    said = impostor(e2e, f"spiffe://{e2e.topology.domain}/service-metric-agent/sma3", foreign)
+    is_refused(e2e, said, "unknown ca", "authority", "issuer", "self.signed", "verify")
+
+
+@test
+def peer_that_offers_only_tls_1_2_is_refused_with_the_reason(e2e):
+    mark = e2e.agent("f1").log_file.stat().st_size
+    words = ["openssl", "s_client", "-connect", "10.255.0.1:7900", "-tls1_2", "-CAfile", e2e.lab.authority,
+             "-cert", e2e.lab.certificate("sma3"), "-key", e2e.lab.key("sma3")]
+    done = e2e.run("sma3", words, check=False, input="")
+    assert "protocol version" in (done.stdout + done.stderr).lower(), done.stderr
+    e2e.eventually("the reason in the log of f1", lambda: re.search("tls 1.2|protocol version|unsupported protocol",
+                                                                    _said_since(e2e, "f1", mark), re.I))
+    assert ready.steering(e2e.lab)
+
+
+@test
+def site_api_refuses_who_is_not_the_site(e2e):
+    url = f"https://{e2e.topology.nodes['f2'].agent['site_api']}/v1/table"
+    anonymous = e2e.run("s2", ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", url], check=False)
+    assert anonymous.returncode != 0 or anonymous.stdout[:1] == "4", anonymous
+    other = e2e.run("s3", ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cert", e2e.lab.certificate("s3"), "--key",
+                           e2e.lab.key("s3"), url], check=False)
+    assert other.returncode != 0 or other.stdout[:1] == "4", other
+    own = e2e.run("s2", ["curl", "-sS", "--cert", e2e.lab.certificate("s2"), "--key", e2e.lab.key("s2"), url])
+    assert '"site-2"' in own.stdout, own.stdout
+
+
+@test
+def absurd_deltas_are_refused_and_change_nothing(e2e):
+    from labkit import api
+    client = api.site(e2e.lab, "site-2")
+    before = client.get("/v1/table")
+    for delta in ({"csci_id": 99, "gas": 1}, {"csci_id": 1, "gas_change": -1000}, {"csci_id": 1, "gas": 4000000000},
+                  {"csci_id": 1, "cost": -1}, {"csci_id": 1, "gas": "many"}, {"csci_id": 1, "colour": "red"}):
+        answer = client.call("POST", "/v1/deltas", {"deltas": [delta]})
+        assert answer.status // 100 == 4 and answer.json["error"], (delta, answer.status, answer.body)
+    assert client.get("/v1/table") == before
+    client.close()
+
+
+@test
+def redirect_to_an_interface_that_is_down_counts_as_alarm(e2e):
+    """`forwarded` means handed over; what the kernel then loses must be seen."""
+    def alarms():
+        return e2e.outcome("f2", "redirect_dropped") + e2e.outcome("f2", "redirect_failed")
+    before = alarms()
+    # The far end of f2's link to the site goes down without f2's own end noticing a route: s2 stops its interface.
+    e2e.undo.append(lambda: network.up(e2e.lab))
+    with traffic.EchoLoad(e2e.lab, ["10.99.0.2"], flows=5, rate=50) as load:
+        network.in_node(e2e.lab, "s2", ["ip", "link", "set", "net0", "down"])
+        e2e.eventually("alarms at f2", lambda: alarms() > before or e2e.outcome("f2", "slow_failed"))
+        network.up(e2e.lab)
+        received = load.received
+        e2e.eventually("answers again", lambda: load.received > received + 20)
+
+
+@test
+def running_agents_have_the_five_capabilities_and_no_more(e2e):
+    wanted = 0
+    for number in (12, 13, 23, 38, 39):      # NET_ADMIN NET_RAW SYS_NICE PERFMON BPF
+        wanted |= 1 << number
+    for node in e2e.topology.agents():
+        with open(f"/proc/{e2e.agent(node.name).pid()}/status") as status:
+            sets = dict(re.findall(r"^(Cap\w+):\s+(\w+)$", status.read(), re.M))
+        assert int(sets["CapPrm"], 16) == int(sets["CapEff"], 16) == int(sets["CapBnd"], 16) == wanted, (node.name, sets)
+        assert int(sets["CapInh"], 16) == int(sets["CapAmb"], 16) == 0, (node.name, sets)
+    with open(f"/proc/{processes.platform(e2e.lab, 'platform').pid()}/status") as status:
+        text = status.read()
+    assert re.search(r"^Uid:\s+65534", text, re.M) and re.search(r"^CapEff:\s+0+$", text, re.M), text

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A router first: what is not for a service passes f1 as without catsbpf."""
+import json
+import re
+
+from runner import test
+
+FAR, FAR_6 = "10.2.0.11", "fd00:2::11"      # s2's own addresses: no service
+
+
+def scapy(e2e, node, text):
+    """Runs scapy lines in a node; they print what the test looks at."""
+    return e2e.run(node, ["/usr/bin/python3", "-c", "from scapy.all import *\nconf.verb = 0\n" + text]).stdout
+
+
+@test
+def ping_through_and_to_the_router(e2e):
+    for address in (FAR, FAR_6, "10.1.0.1", "fd00:1::1", "10.255.0.1", "10.255.0.2"):
+        out = e2e.run("client", ["ping", "-c", "5", "-i", "0.05", "-W", "2", address]).stdout
+        assert " 0% packet loss" in out, out
+
+
+@test
+def ping_with_fragments_passes(e2e):
+    for address in (FAR, FAR_6):
+        out = e2e.run("client", ["ping", "-s", "3000", "-c", "5", "-i", "0.05", "-W", "2", address]).stdout
+        assert " 0% packet loss" in out, out
+
+
+@test
+def fragmented_ping_to_a_service_follows_plain_routing(e2e):
+    before = e2e.outcome("f1", "fragment")
+    for address in ("10.99.0.2", "fd00:99::2"):
+        out = e2e.run("client", ["ping", "-s", "3000", "-c", "3", "-i", "0.05", "-W", "2", address]).stdout
+        assert " 0% packet loss" in out, out
+    assert e2e.outcome("f1", "fragment") >= before + 12
+
+
+@test
+def ip_options_pass_and_are_filled_in(e2e):
+    out = e2e.run("client", ["ping", "-R", "-c", "2", "-i", "0.05", "-W", "2", FAR]).stdout
+    assert " 0% packet loss" in out, out
+    for hop in ("172.16.1.1", "172.16.2.254", "10.2.0.1", "10.2.0.11"):
+        assert hop in out, out
+
+
+@test
+def ipv6_extension_headers_pass(e2e):
+    out = scapy(e2e, "client", f"""
+for header in (IPv6ExtHdrDestOpt(options=[PadN(optdata=b"1234")]), IPv6ExtHdrHopByHop(options=[PadN(optdata=b"1234")]),
+               IPv6ExtHdrFragment(offset=0, m=0, id=7)):
+    answer = sr1(IPv6(dst="{FAR_6}") / header / ICMPv6EchoRequest(id=7, seq=1, data=b"x" * 40), timeout=3)
+    print(type(header).__name__, answer is not None and answer.haslayer(ICMPv6EchoReply))
+""")
+    assert out.count("True") == 3, out
+
+
+@test
+def traceroute_sees_every_router(e2e):
+    for family, address, hops in ((4, FAR, ["10.1.0.1", "172.16.1.254", "172.16.2.1", FAR]),
+                                  (6, FAR_6, ["fd00:1::1", "fd00:f1::254", "fd00:f2::1", FAR_6])):
+        out = e2e.run("client", ["traceroute", f"-{family}", "-n", "-q", "1", "-w", "2", address]).stdout
+        assert re.findall(r"^ *\d+  (\S+)", out, re.M) == hops, out
+
+
+@test
+def traceroute_to_a_service_ends_at_its_instance(e2e):
+    for words in (["-I"], ["-T", "-p", "80"]):
+        out = e2e.run("client", ["traceroute", "-4", "-n", "-q", "1", "-w", "2", *words, "10.99.0.3"]).stdout
+        hops = re.findall(r"^ *\d+  (\S+)", out, re.M)
+        assert hops[0] == "10.1.0.1" and hops[-1] == "10.99.0.3", out
+
+
+@test
+def unrelated_tcp_session_runs_at_full_rate(e2e):
+    e2e.need("iperf3", "iperf3")
+    import subprocess
+    from labkit import main
+    for options in (["-4", "-c", "10.2.0.12"], ["-6", "-c", "fd00:2::12", "-R"]):
+        server = subprocess.Popen(main.arguments_in(e2e.lab, "s2", ["iperf3", "-s", "-1"]), stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, env=e2e.lab.environment("s2"), text=True)
+        try:
+            e2e.eventually("iperf3 listens", lambda: ":5201" in e2e.run("s2", ["ss", "-Hltn", "sport", "=", "5201"]).stdout)
+            out = json.loads(e2e.run("client", ["iperf3", "-J", "-t", "2", *options]).stdout)
+        finally:
+            server.terminate()
+            server.communicate()
+        assert out["end"]["sum_received"]["bits_per_second"] > 50e6, out["end"]["sum_received"]
+
+
+@test
+def nothing_is_counted_as_alarm_by_all_of_this(e2e):
+    for node in e2e.topology.forwarders():
+        for outcome in e2e.catsbpf(node.name, "outcomes")["outcomes"]:
+            assert outcome["kind"] != "alarm" or outcome["name"] in ("redirect_dropped", "redirect_failed", "tunnel_unknown_peer",
+                                                                    "unknown_instance") or outcome["packets"] == 0, (node.name, outcome)
