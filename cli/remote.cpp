@@ -76,13 +76,14 @@ Result<http::Target> HttpRemote::target_of(const Call &call) const {
 
 std::map<std::string, std::string> HttpRemote::headers_of(const Call &call) const {
   std::map<std::string, std::string> headers;
-  if (!call.body.empty()) headers["content-type"] = "application/json";
   if (!options_.token.empty() && call.api != Api::agent) headers["authorization"] = "Bearer " + options_.token;
   return headers;
 }
 
 // The server is who it should be, but has another role.
-bool refused_for_role(const Error &error) { return error.what.find("role ") != std::string::npos; }
+bool refused_for_role(const Error &error) {
+  return error.code == EACCES && error.what.find("expected role ") != std::string::npos;
+}
 
 Result<Reply> HttpRemote::call(const Call &call) {
   auto target = target_of(call);

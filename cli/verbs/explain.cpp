@@ -21,6 +21,12 @@ Result<std::string> path_of(const Arguments &arguments, const std::optional<maps
   return path;
 }
 
+Result<std::string> client_rule(Context &context, uint32_t cs_id, const maps::address &client) {
+  const auto tables = context.open_tables();
+  if (!tables) return tables.error();
+  return read_client(**tables, cs_id, client);
+}
+
 std::string verdict(const v1::Explanation &explanation) {
   if (explanation.csci_id() != 0) return "CSCI-ID " + std::to_string(explanation.csci_id());
   for (const auto &candidate : explanation.candidates())
@@ -74,11 +80,10 @@ Result<Exit> explain(Context &context, const Arguments &arguments) {
   if (!explanation) return explanation.error();
   if (client) {
     explanation->set_client(maps::format_address(*client));
-    const auto tables = context.open_tables();
-    if (!tables) return tables.error();
-    auto found = read_client(**tables, explanation->cs_id(), *client);
-    if (!found) return found.error();
-    explanation->set_client_rule(*std::move(found));
+    const auto rule = client_rule(context, explanation->cs_id(), *client);
+    if (!rule) context.err << "flows of the client are not shown: " << printable(rule.error().what) << "\n";
+    // What the packets meet, before what the agent wants them to meet.
+    else if (!rule->empty()) explanation->set_client_rule(*rule);
   }
   show(context, *explanation);
   return Exit::done;
