@@ -18,6 +18,7 @@
 #include "agent/programmer/programmer.h"
 #include "agent/session/session_server.h"
 #include "cmas/selection.h"
+#include "cmas/site_table.h"
 #include "cmas/whole_table.h"
 #include "cmas/proto/api.pb.h"
 
