@@ -50,6 +50,8 @@ Result<Arguments> Arguments::parse(std::span<const OptionSpec> known, const std:
         continue;
       }
       const std::string value = option.value.empty() ? "" : option.value.front();
+      if (option.original_tokens.size() > 1 && value.starts_with("--"))
+        return usage_error("option '--" + option.string_key + "' has no value");
       if (!arguments.options_.emplace(option.string_key, value).second)
         return usage_error("option '--" + option.string_key + "' is given twice");
     }

@@ -24,7 +24,7 @@ std::string shortened(const std::string &text, std::size_t limit, Shorten how) {
   const auto columns = width(text);
   if (columns <= limit) return text;
   const std::size_t keep = limit > 2 ? limit - 2 : 0;
-  const std::size_t tail = how == Shorten::middle ? (keep + 1) / 2 : 0;
+  const std::size_t tail = how == Shorten::middle ? keep * 3 / 5 : 0;  // hosts and ports stand at the end
   return text.substr(0, offset_of(text, keep - tail)) + ".." + text.substr(offset_of(text, columns - tail));
 }
 

@@ -6,12 +6,12 @@
 namespace catsbpf::cli {
 
 std::string render(const v1::PathList &list, const Layout &layout) {
-  Table table({{"EGRESS", Align::left, Shorten::end},
+  Table table({{"EGRESS", Align::left, Shorten::end, 6},
                {"ADDRESS", Align::left, Shorten::middle, 12},
-               {"ENCAP"},
-               {"INTERFACE"},
+               {"ENCAP", Align::left, Shorten::end, 6},
+               {"INTERFACE", Align::left, Shorten::end},
                {"NEXT HOP", Align::left, Shorten::middle, 12},
-               {"STATE"},
+               {"STATE", Align::left, Shorten::end, 10},
                {"MTU", Align::right},
                {"DELAY ms", Align::right},
                {"JITTER ms", Align::right},

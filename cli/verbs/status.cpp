@@ -20,9 +20,9 @@ std::string agent_line(const v1::Status &status) {
 }
 
 std::string render_interfaces(const v1::Status &status, const Layout &layout) {
-  Table table({{"INTERFACE"},
-               {"SIDE"},
-               {"MODE"},
+  Table table({{"INTERFACE", Align::left, Shorten::end},
+               {"SIDE", Align::left, Shorten::end},
+               {"MODE", Align::left, Shorten::end},
                {"STATE"},
                {"RECEIVE Mbit/s", Align::right},
                {"TRANSMIT Mbit/s", Align::right},

@@ -19,7 +19,7 @@ void fill(Message &message, int rows) {
     const std::string text = field.name() == "state"       ? "connecting"
                              : field.name() == "reason"    ? "real delay 25.1 ms > 20 ms asked, and the lease would end too soon"
                              : field.name() == "kind"      ? "alarm"
-                             : field.name() == "direction" ? "ingress"
+                             : field.name() == "direction" ? "out"
                              : field.name() == "protocol"  ? "icmp6"
                                                            : "2001:db8:1111:2222:3333:4444:5555:6666";
     for (int row = 0; row < (field.is_repeated() ? rows : 1); ++row) {
@@ -98,9 +98,9 @@ TEST(CliRender, instances) {
   unknown.set_network_delay_ms(-1);
   unknown.set_state("dead");
   EXPECT_EQ(render(list, {}),
-            "SERVICE  CSCI-ID  GAS  COST  COMPUTE ms  NETWORK ms  IN USE  SITE    EGRESS  STATE   SHARE  PACKETS\n"
-            "AR1            1    4   0.5        1.00        20.2   12/16  site-2  f2      active  75.0%    1.23M\n"
-            "CS-ID 2    65535    -     -           -           -       -  -       -       dead     0.0%        0\n");
+            "SERVICE  CSCI-ID  GAS  COST  COMP ms  NET ms  IN USE  SITE    EGRESS  STATE   SHARE  PACKETS\n"
+            "AR1            1    4   0.5     1.00    20.2   12/16  site-2  f2      active  75.0%    1.23M\n"
+            "CS-ID 2    65535    -     -        -       -       -  -       -       dead     0.0%        0\n");
 }
 
 TEST(CliRender, flows_shorten_ipv6_in_the_middle) {
@@ -120,8 +120,8 @@ TEST(CliRender, flows_shorten_ipv6_in_the_middle) {
   flow.set_packets(99'999);
   flow.set_state("session");
   EXPECT_EQ(render(list, {}),
-            "SOURCE                   DESTINATION              PROTO SERVICE  CSCI-ID   AGE  IDLE PACKETS STATE\n"
-            "[2001:db8:1..6666]:65535 [2001:db8:9..999::1]:443 tcp   CS-ID..  54321 1h01m 0.01s    100k session\n"
+            "SOURCE                 DESTINATION             PROTO SERVICE     CSCI-ID   AGE  IDLE PACKETS STATE\n"
+            "[2001:db..:6666]:65535 [2001:db8..:9999:1]:443 tcp   CS-ID 12345   54321 1h01m 0.01s    100k session\n"
             "the newest 1 of 120 live flows, the table holds 524k\n");
 }
 
@@ -228,8 +228,8 @@ TEST(CliRender, sessions_tell_why_they_are_down) {
   session.set_heard_s(-1);
   session.set_reason("role site is not service-metric-agent");
   EXPECT_EQ(render(list, {}),
-            "PEER  SITE  DIR  STATE    ADDRESS  EPOCH  SEQUENCE  ACKED  ROWS  HEARD  RESYNCS  REFUSED\n"
-            "f2    -     in   refused  -            0         0      0     0      -        0        0\n"
+            "PEER  SITE  DIR  STATE    ADDRESS  EPOCH  SEQUENCE  UNACKED  ROWS  HEARD  RESYNCS  REFUSED\n"
+            "f2    -     in   refused  -            0         0        0     0      -        0        0\n"
             "    role site is not service-metric-agent\n");
 }
 
