@@ -31,6 +31,9 @@ constexpr OptionSpec kRequest[] = {
     {"delay", "MS", "real delay that we can bear (default: any)"},
     {"lease", "SECONDS", "how long (default 60)"},
 };
+constexpr OptionSpec kFinish[] = {
+    {"operator", nullptr, "end anyone's request, by the agent's socket; else our own, by the ingress"},
+};
 constexpr OptionSpec kSite[] = {
     {"file", "FILE", "table: put this table (YAML or JSON, - for standard input)"},
     {"service", "ID", "delta: the service, where one CSCI-ID serves several"},
@@ -64,7 +67,7 @@ constexpr Verb kVerbs[] = {
      "SERVICE [--client ADDR] [--gas N] [--cost C] [--delay MS]", kExplain, 1, 1, ""},
     {"request", request, "ask the ingress for (service, gas, cost, delay); alone: list the granted ones",
      "[SERVICE [--gas N] [--cost C] [--delay MS] [--lease SECONDS]]", kRequest, 0, 1, ""},
-    {"finish", finish, "give a granted request back", "ID|LOCATION", {}, 1, 1, ""},
+    {"finish", finish, "give a granted request back", "ID|LOCATION [--operator]", kFinish, 1, 1, ""},
     {"site", site, "the site's API: its table, deltas, service-finished heartbeats",
      "table [--file FILE] | delta CSCI-ID [--service ID] [--gas +N|-N|N] [--cost C] [--drain on|off] [--remove] | "
      "finished [--reservation ID | --csci ID]",

@@ -14,7 +14,7 @@ using maps::Tables;
 std::string sides_of(uint32_t sides) {
   std::string text;
   const auto add = [&](uint32_t side, const char *name) {
-    if (sides & side) text += (text.empty() ? "" : "+") + std::string(name);
+    if (sides & side) text += (text.empty() ? "" : ",") + std::string(name);
   };
   add(maps::SIDE_CLIENT, "client");
   add(maps::SIDE_UNDERLAY, "underlay");

@@ -44,17 +44,14 @@ std::string render(const v1::DrainList &list, const Layout &layout) {
 }
 
 Result<Exit> drain(Context &context, const Arguments &arguments) {
-  if (!arguments.positional().empty()) {
-    const auto value = drain_of(arguments);
-    if (!value) return value.error();
-    const auto reply = context.remote.call(
-        {.method = arguments.has("off") ? "DELETE" : "POST", .path = "/v1/drain", .body = to_json(*value)});
-    if (!reply) return reply.error();
-    if (!reply->good()) return reply->error();
-  } else if (arguments.has("off") || arguments.has("service")) {
-    return usage_error("what to drain is missing");
+  if (arguments.positional().empty()) {
+    if (arguments.has("off") || arguments.has("service")) return usage_error("what to drain is missing");
+    return show_answer<v1::DrainList>(context, {.path = "/v1/drains"});
   }
-  return show_answer<v1::DrainList>(context, {.path = "/v1/drain"});
+  const auto value = drain_of(arguments);
+  if (!value) return value.error();
+  return show_answer<v1::DrainList>(
+      context, {.method = arguments.has("off") ? "DELETE" : "POST", .path = "/v1/drain", .body = to_json(*value)});
 }
 
 }  // namespace catsbpf::cli

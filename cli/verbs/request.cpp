@@ -95,12 +95,19 @@ Result<Exit> request(Context &context, const Arguments &arguments) {
   if (const auto location = reply->headers.find("location"); location != reply->headers.end())
     granted.location = location->second;
   show(context, granted);
-  return granted.acknowledgement.success() ? Exit::done : Exit::failed;
+  if (granted.acknowledgement.success()) return Exit::done;
+  // The acknowledgement is the answer; why nobody would have it is the operator's to see.
+  return Error{"no instance of " + value->service_id() + " grants the request",
+               "catsbpf explain " + value->service_id() + " with the same --gas --cost --delay at the ingress says why"};
 }
 
 Result<Exit> finish(Context &context, const Arguments &arguments) {
-  const auto call = call_of_location(arguments.word(0));
+  auto call = call_of_location(arguments.word(0));
   if (!call) return call.error();
+  if (arguments.has("operator")) {
+    if (!call->url.empty()) return usage_error("--operator asks the agent's socket, not " + call->url);
+    call->api = Api::agent;
+  }
   const auto reply = context.remote.call(*call);
   if (!reply) return reply.error();
   if (!reply->good()) return reply->error();

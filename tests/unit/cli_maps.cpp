@@ -24,7 +24,7 @@ TEST(CliMaps, status_knows_what_the_maps_know) {
   EXPECT_EQ(status->alarms(), 3U);
   ASSERT_EQ(status->interfaces_size(), 1);
   EXPECT_EQ(status->interfaces(0).name(), "if4000000000");
-  EXPECT_EQ(status->interfaces(0).side(), "client+underlay");
+  EXPECT_EQ(status->interfaces(0).side(), "client,underlay");
 }
 
 TEST(CliMaps, services_have_their_locators_and_ring) {

@@ -183,6 +183,7 @@ TEST(CliVerbs, a_refused_request_ends_with_1) {
   const auto ran = run_command("request AR1", remote, nullptr);
   EXPECT_EQ(ran.exit, Exit::failed);
   EXPECT_THAT(ran.out, HasSubstr("success     no"));
+  EXPECT_THAT(ran.err, HasSubstr("catsbpf explain AR1"));
   remote.replies["POST /v1/requests"] = {404, R"({"error": "unknown service 'AR1'", "hint": ""})", {}};
   EXPECT_EQ(run_command("request AR1", remote, nullptr).err, "error: unknown service 'AR1'\n");
 }
@@ -194,6 +195,10 @@ TEST(CliVerbs, finish_takes_an_id_a_path_or_a_url) {
     EXPECT_EQ(run_command(words, remote, nullptr).exit, Exit::done) << words;
   EXPECT_EQ(remote.calls[1].url, "");
   EXPECT_EQ(remote.calls[2].url, "https://10.1.0.1:6443");
+  EXPECT_EQ(remote.calls[2].api, Api::ingress);
+  EXPECT_EQ(run_command("finish 7 --operator", remote, nullptr).exit, Exit::done);
+  EXPECT_EQ(remote.calls[3].api, Api::agent);
+  EXPECT_EQ(run_command("finish https://10.1.0.1:6443/v1/requests/7 --operator", remote, nullptr).exit, Exit::usage);
 }
 
 TEST(CliVerbs, a_delta_says_only_what_changes) {
@@ -292,17 +297,17 @@ TEST(CliVerbs, drains_begin_end_and_list) {
   FakeRemote remote;
   v1::DrainList list;
   list.add_drains()->set_site("site-2");
-  remote.replies["GET /v1/drain"] = reply(list);
-  remote.replies["POST /v1/drain"] = {200, "{}", {}};
-  remote.replies["DELETE /v1/drain"] = {200, "{}", {}};
+  remote.replies["GET /v1/drains"] = reply(list);
+  remote.replies["POST /v1/drain"] = reply(list);
+  remote.replies["DELETE /v1/drain"] = reply(v1::DrainList{});
   EXPECT_EQ(run_command("drain", remote, nullptr).out, "DRAINED  NAME    SERVICE\nsite     site-2  all\n");
   EXPECT_EQ(run_command("drain instance 3 --service AR1", remote, nullptr).exit, Exit::done);
   v1::Drain drain;
   ASSERT_TRUE(from_json(remote.calls[1].body, drain).ok());
   EXPECT_EQ(drain.csci_id(), 3U);
   EXPECT_EQ(drain.service_id(), "AR1");
-  EXPECT_EQ(run_command("drain egress f2 --off", remote, nullptr).exit, Exit::done);
-  EXPECT_EQ(remote.calls[3].method, "DELETE");
+  EXPECT_EQ(run_command("drain egress f2 --off", remote, nullptr).out, "nothing is drained\n");
+  EXPECT_EQ(remote.calls[2].method, "DELETE");
 }
 
 TEST(CliVerbs, bypass_is_switched_and_shown) {
