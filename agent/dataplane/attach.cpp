@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/dataplane/attach.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "agent/dataplane/pins.h"
+#include "maps/map.h"
+#include "util/log.h"
+
+namespace catsbpf::agent {
+
+namespace {
+
+constexpr uint32_t kSlowHandle = 0xca75, kSlowPriority = 1;
+constexpr const char *kXdpPrefix = "xdp_";
+
+// bpffs allows no dot in a name, the kernel no colon in that of an interface.
+std::string xdp_pin(const std::string &pin_directory, std::string interface) {
+  std::replace(interface.begin(), interface.end(), '.', ':');
+  return maps::link_pin(pin_directory, kXdpPrefix + interface);
+}
+std::string interface_of(const std::string &pin) {
+  std::string interface = pin.substr(std::string(kXdpPrefix).size());
+  std::replace(interface.begin(), interface.end(), ':', '.');
+  return interface;
+}
+
+uint32_t mode_flag(const std::string &mode) { return mode == "generic" ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE; }
+
+// True when the XDP link still holds this interface in this mode.
+bool is_on(const Fd &link, uint32_t ifindex, const std::string &mode) {
+  bpf_link_info info{};
+  uint32_t length = sizeof info;
+  if (bpf_obj_get_info_by_fd(link.get(), &info, &length) != 0) return false;
+  if (info.type != BPF_LINK_TYPE_XDP || info.xdp.ifindex != ifindex) return false;
+  LIBBPF_OPTS(bpf_xdp_query_opts, query);
+  if (bpf_xdp_query(static_cast<int>(ifindex), 0, &query) != 0) return false;
+  return query.attach_mode == (mode == "generic" ? XDP_ATTACHED_SKB : XDP_ATTACHED_DRV);
+}
+
+Error refused_xdp(const InterfaceOptions &interface, int code) {
+  const std::string what = "cannot attach xdp to " + interface.name + " in " + interface.mode + " mode";
+  if (code == EBUSY || code == EEXIST)
+    return system_error(what, code, "another program is there: ip link set dev " + interface.name + " xdp off");
+  if (interface.mode != "generic" && (code == EOPNOTSUPP || code == EINVAL || code == ENOTSUP))
+    return system_error(what, code, "its driver has no native xdp; set `mode: generic` for this interface");
+  if (code == ERANGE || code == EMSGSIZE)
+    return system_error(what, code, "its MTU is too large for native xdp; lower it, or set `mode: generic`");
+  return system_error(what, code);
+}
+
+void detach_slow(uint32_t ifindex) {
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
+  LIBBPF_OPTS(bpf_tc_opts, options, .handle = kSlowHandle, .priority = kSlowPriority);
+  if (const int error = bpf_tc_detach(&hook, &options); error != 0 && error != -ENOENT && error != -EINVAL)
+    log::warn("cannot remove the tc filter ifindex={} error={}", ifindex, std::strerror(-error));
+}
+
+}  // namespace
+
+Result<> attach_xdp(const std::string &pin_directory, const InterfaceOptions &interface, uint32_t ifindex, int program) {
+  const std::string pin = xdp_pin(pin_directory, interface.name);
+  Fd old(bpf_obj_get(pin.c_str()));
+  if (old.valid()) {
+    if (is_on(old, ifindex, interface.mode)) {
+      if (bpf_link_update(old.get(), program, nullptr) == 0) return done();
+      return system_error("cannot replace the xdp program on " + interface.name, errno);
+    }
+    // Another mode, or an interface of that name was made anew: the link is of no use.
+    log::info("xdp link is made anew interface={} mode={}", interface.name, interface.mode);
+    old.reset();
+    unlink(pin.c_str());
+  }
+  LIBBPF_OPTS(bpf_link_create_opts, options, .flags = mode_flag(interface.mode));
+  Fd link(bpf_link_create(program, static_cast<int>(ifindex), BPF_XDP, &options));
+  if (!link.valid()) return refused_xdp(interface, errno);
+  return replace_pin(link.get(), pin);
+}
+
+Result<> attach_slow(const std::string &interface, uint32_t ifindex, int program) {
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
+  if (const int error = bpf_tc_hook_create(&hook); error != 0 && error != -EEXIST)
+    return system_error("cannot make the clsact qdisc of " + interface, -error, "the kernel needs NET_CLS_ACT and NET_SCH_INGRESS");
+  LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program, .flags = BPF_TC_F_REPLACE, .handle = kSlowHandle,
+              .priority = kSlowPriority);
+  if (const int error = bpf_tc_attach(&hook, &options); error != 0)
+    return system_error("cannot attach the tc program to " + interface, -error, "the kernel needs NET_CLS_BPF");
+  return done();
+}
+
+Result<> attach_trace(const std::string &pin_directory, const std::string &name, int program) {
+  Fd link(bpf_raw_tracepoint_open(nullptr, program));
+  if (!link.valid()) return system_error("cannot attach " + name, errno, "CAP_PERFMON is needed");
+  return replace_pin(link.get(), maps::link_pin(pin_directory, name));
+}
+
+std::vector<std::string> detach_others(const std::string &pin_directory, const std::vector<std::string> &keep) {
+  std::vector<std::string> gone;
+  for (const std::string &pin : list_pins(pin_directory + "/links")) {
+    if (!pin.starts_with(kXdpPrefix)) continue;
+    const std::string interface = interface_of(pin);
+    if (std::find(keep.begin(), keep.end(), interface) != keep.end()) continue;
+    unlink(maps::link_pin(pin_directory, pin).c_str());
+    if (const uint32_t ifindex = if_nametoindex(interface.c_str())) detach_slow(ifindex);
+    gone.push_back(interface);
+  }
+  return gone;
+}
+
+}  // namespace catsbpf::agent

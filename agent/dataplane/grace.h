@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Grace periods: waits until every program that ran at the time of the call has ended.
+#pragma once
+
+#include "util/fd.h"
+#include "util/result.h"
+
+namespace catsbpf::agent {
+
+class Grace {
+ public:
+  // Blocks some milliseconds. From one thread at a time.
+  Result<> wait();
+
+ private:
+  Result<> wait_by_map();
+  Fd outer_, inner_;
+};
+
+}  // namespace catsbpf::agent

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel's data plane. In: options. Out: pinned maps, programs and links, and the maps as memory. The
+// order matters to running traffic: check, load beside what runs, fill in, and only then put in place.
+#include "agent/dataplane/dataplane.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <net/if.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+
+#include "agent/dataplane/attach.h"
+#include "agent/dataplane/features.h"
+#include "agent/dataplane/grace.h"
+#include "agent/dataplane/pins.h"
+#include "bpf/catsbpf.skel.h"
+#include "maps/map.h"
+#include "maps/tables.h"
+#include "util/log.h"
+
+namespace catsbpf::agent {
+
+namespace {
+
+struct DestroySkeleton {
+  void operator()(catsbpf_bpf *skeleton) const { catsbpf_bpf__destroy(skeleton); }
+};
+using Skeleton = std::unique_ptr<catsbpf_bpf, DestroySkeleton>;
+
+uint64_t monotonic_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// The coarse clock moves with the tick.
+uint32_t kernel_hz() {
+  timespec tick{};
+  clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
+  return static_cast<uint32_t>((1'000'000'000 + tick.tv_nsec / 2) / std::max<long>(tick.tv_nsec, 1));
+}
+
+uint32_t netns_inode() {
+  struct stat status {};
+  return stat("/proc/self/ns/net", &status) == 0 ? static_cast<uint32_t>(status.st_ino) : 0;
+}
+
+class KernelDataplane final : public Dataplane {
+ public:
+  Result<> open(const DataplaneOptions &options);
+
+  maps::control &control() override { return control_[0]; }
+  maps::view_header &view_header(int side) override { return view_headers_[side]; }
+  std::span<maps::locator> locators(int side) override { return locators_.span().subspan(side * MAX_LOCATORS, MAX_LOCATORS); }
+  std::span<maps::service_record> services(int side) override {
+    return services_.span().subspan(side * MAX_SERVICES, MAX_SERVICES);
+  }
+  std::span<maps::ring_line> rings() override { return rings_.span(); }
+  std::span<maps::instance> instances() override { return instances_.span(); }
+  std::span<maps::path> paths() override { return paths_.span(); }
+  std::span<maps::delivery> deliveries() override { return deliveries_.span(); }
+  std::span<const maps::flow_line> flows() override { return flows_.span(); }
+  std::span<const maps::flow_record> flow_records() override { return flow_records_.span(); }
+
+  Result<> put_session(const maps::session_key &key, const maps::session &session) override {
+    return maps::Hash<maps::session_key, maps::session>(*sessions_).put(key, session);
+  }
+  Result<> remove_session(const maps::session_key &key) override {
+    return maps::Hash<maps::session_key, maps::session>(*sessions_).erase(key);
+  }
+  Result<std::vector<std::pair<maps::session_key, maps::session>>> sessions() override {
+    return maps::Hash<maps::session_key, maps::session>(*sessions_).all();
+  }
+  Result<> clear_instance_counter(uint16_t slot) override {
+    return maps::clear_on_all_cpus<maps::counter>(*instance_counters_, slot);
+  }
+
+  void heartbeat() override;
+  Result<> wait_grace() override { return grace_.wait(); }
+  // jiffies move with CLOCK_MONOTONIC: the distance at the last heartbeat holds.
+  uint64_t jiffies() const override {
+    return reading_.jiffies + (monotonic_ns() - reading_.monotonic_ns) * hz_ / 1'000'000'000;
+  }
+  std::vector<InterfaceView> interfaces() const override { return views_; }
+
+ private:
+  Result<> find_interfaces();
+  Result<> load();
+  Result<> map_all();
+  Result<> fill_in();
+  Result<> describe_interfaces();
+  Result<> put_in_place();
+  Result<> read_clock();
+
+  DataplaneOptions options_;
+  Fd lock_;
+  Skeleton skeleton_;
+  maps::Array<maps::control> control_;
+  maps::Array<maps::view_header> view_headers_;
+  maps::Array<maps::locator> locators_;
+  maps::Array<maps::service_record> services_;
+  maps::Array<maps::ring_line> rings_;
+  maps::Array<maps::instance> instances_;
+  maps::Array<maps::path> paths_;
+  maps::Array<maps::delivery> deliveries_;
+  maps::Array<maps::interface> interfaces_;
+  maps::Array<const maps::flow_line> flows_;
+  maps::Array<const maps::flow_record> flow_records_;
+  std::optional<maps::Map> sessions_, instance_counters_;
+  Grace grace_;
+  uint32_t hz_ = 1;
+  maps::clock_reading reading_{};
+  std::vector<InterfaceView> views_;
+};
+
+Result<> KernelDataplane::find_interfaces() {
+  for (const InterfaceOptions &interface : options_.interfaces) {
+    const uint32_t ifindex = if_nametoindex(interface.name.c_str());
+    if (ifindex == 0) return Error{"interface " + interface.name + " does not exist", "see `ip link`; `interfaces` in the configuration names it"};
+    views_.push_back({interface.name, ifindex, interface.side, interface.mode});
+  }
+  return done();
+}
+
+// Loads beside what runs: nothing is attached here.
+Result<> KernelDataplane::load() {
+  collect_libbpf_messages();
+  take_libbpf_messages();
+  skeleton_.reset(catsbpf_bpf__open());
+  if (!skeleton_) return explain_refusal(errno, take_libbpf_messages(), needed_features());
+  bpf_object *object = skeleton_->obj;
+  const uint32_t lines = std::bit_ceil(std::max<uint32_t>(options_.flow_entries, 2 * FLOW_LINE_ENTRIES)) / FLOW_LINE_ENTRIES;
+  bpf_map__set_max_entries(skeleton_->maps.flows, lines);
+  bpf_map__set_max_entries(skeleton_->maps.flow_records, lines * FLOW_LINE_ENTRIES);
+  bpf_map__set_max_entries(skeleton_->maps.rings, options_.ring_lines);
+  if (auto reused = reuse_pinned_maps(object, options_.pin_directory); !reused) return reused;
+  const uint32_t pinned_lines = bpf_map__max_entries(skeleton_->maps.flows);
+  if (!std::has_single_bit(pinned_lines) ||
+      bpf_map__max_entries(skeleton_->maps.flow_records) != pinned_lines * FLOW_LINE_ENTRIES)
+    return Error{"maps flows and flow_records pinned at " + options_.pin_directory + " do not fit each other: " +
+                     std::to_string(pinned_lines) + " and " + std::to_string(bpf_map__max_entries(skeleton_->maps.flow_records)) + " entries",
+                 "give them up with `catsbpfd --uninstall`"};
+  skeleton_->rodata->flow_line_mask = pinned_lines - 1;
+  skeleton_->rodata->netns_inode = netns_inode();
+  if (const int error = catsbpf_bpf__load(skeleton_.get()); error != 0)
+    return explain_refusal(-error, take_libbpf_messages(), needed_features());
+  return pin_new_maps(object, options_.pin_directory);
+}
+
+Result<> KernelDataplane::map_all() {
+  Result<> result = done();
+  const auto open = [&](const char *name) {
+    return maps::Map::open_pinned(maps::map_pin(options_.pin_directory, name), maps::Access::kReadWrite);
+  };
+  auto into = [&]<class T>(maps::Array<T> &array, const char *name) {
+    if (!result) return;
+    auto map = open(name);
+    auto mapped = map ? maps::Array<T>::map(*map) : Result<maps::Array<T>>(map.error());
+    if (mapped)
+      array = std::move(*mapped);
+    else
+      result = mapped.error();
+  };
+  into(control_, "control");
+  into(view_headers_, "view_headers");
+  into(locators_, "locators");
+  into(services_, "services");
+  into(rings_, "rings");
+  into(instances_, "instances");
+  into(paths_, "paths");
+  into(deliveries_, "deliveries");
+  into(interfaces_, "interfaces");
+  into(flows_, "flows");
+  into(flow_records_, "flow_records");
+  for (auto [map, name] : {std::pair{&sessions_, "sessions"}, std::pair{&instance_counters_, "instance_counters"}}) {
+    auto opened = open(name);
+    if (!opened) return opened.error();
+    map->emplace(std::move(*opened));
+  }
+  return result;
+}
+
+Result<> KernelDataplane::read_clock() {
+  maps::clock_reading reading{};
+  LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &reading, .ctx_size_in = sizeof reading);
+  if (bpf_prog_test_run_opts(bpf_program__fd(skeleton_->progs.read_jiffies), &run) != 0)
+    return system_error("cannot run program read_jiffies", errno);
+  reading_ = reading;
+  return done();
+}
+
+// What programs need before they see the first packet. `layout` last: with it the pins are complete.
+Result<> KernelDataplane::fill_in() {
+  hz_ = kernel_hz();
+  if (auto read = read_clock(); !read) return read;
+  auto map = maps::Map::open_pinned(maps::map_pin(options_.pin_directory, "secret"), maps::Access::kReadWrite);
+  if (!map) return map.error();
+  const uint32_t index = 0;
+  maps::secret secret{};
+  if (auto read = map->read(&index, &secret); !read) return read;
+  if (secret.key[0] == 0 && secret.key[1] == 0) {
+    if (getrandom(&secret, sizeof secret, 0) != sizeof secret) return system_error("cannot make the hash secret", errno);
+    if (auto written = map->write(&index, &secret); !written) return written;
+  }
+  if (auto described = describe_interfaces(); !described) return described;
+  control().hz = hz_;
+  heartbeat();
+  __atomic_store_n(&control().layout, CATSBPF_LAYOUT, __ATOMIC_RELEASE);
+
+  LIBBPF_OPTS(bpf_test_run_opts, run);
+  if (bpf_prog_test_run_opts(bpf_program__fd(skeleton_->progs.sweep_start), &run) != 0)
+    return system_error("cannot run program sweep_start", errno);
+  if (run.retval != 0) return system_error("cannot arm the sweep of the flow table", -static_cast<int>(run.retval));
+  return done();
+}
+
+// New interfaces first, old ones afterwards: packets of an interface that stays are known throughout.
+Result<> KernelDataplane::describe_interfaces() {
+  const auto table = interfaces_.span();
+  for (const InterfaceView &view : views_) {
+    maps::interface *place = nullptr;
+    for (uint32_t probe = 0; probe < INTERFACE_PROBES; ++probe) {
+      maps::interface &entry = table[(view.ifindex + probe) % MAX_INTERFACES];
+      if (entry.ifindex == view.ifindex) place = &entry;
+      if (entry.ifindex == 0 && !place) place = &entry;
+    }
+    if (!place) return Error{"no place for interface " + view.name + " in the interface table"};
+    __atomic_store_n(&place->sides, view.side, __ATOMIC_RELEASE);
+    __atomic_store_n(&place->ifindex, view.ifindex, __ATOMIC_RELEASE);
+  }
+  for (maps::interface &entry : table) {
+    const bool wanted = std::any_of(views_.begin(), views_.end(), [&](const auto &view) { return view.ifindex == entry.ifindex; });
+    if (entry.ifindex != 0 && !wanted) __atomic_store_n(&entry.ifindex, 0u, __ATOMIC_RELEASE);
+  }
+  return done();
+}
+
+Result<> KernelDataplane::put_in_place() {
+  const std::string &pins = options_.pin_directory;
+  const auto &programs = skeleton_->progs;
+  for (size_t i = 0; i < views_.size(); ++i) {
+    const InterfaceOptions &interface = options_.interfaces[i];
+    if (auto attached = attach_slow(interface.name, views_[i].ifindex, bpf_program__fd(programs.catsbpf_slow)); !attached) return attached;
+    if (auto attached = attach_xdp(pins, interface, views_[i].ifindex, bpf_program__fd(programs.catsbpf_xdp)); !attached) return attached;
+  }
+  std::vector<std::string> keep;
+  for (const InterfaceOptions &interface : options_.interfaces) keep.push_back(interface.name);
+  for (const std::string &name : detach_others(pins, keep)) log::info("interface no longer configured: detached interface={}", name);
+  // Redirect errors are tp_btf programs; the rest has a hook of its own.
+  bpf_program *program = nullptr;
+  bpf_object__for_each_program(program, skeleton_->obj) {
+    const std::string name = bpf_program__name(program);
+    if (bpf_program__type(program) == BPF_PROG_TYPE_TRACING)
+      if (auto attached = attach_trace(pins, name, bpf_program__fd(program)); !attached) return attached;
+    if (auto pinned = replace_pin(bpf_program__fd(program), maps::program_pin(pins, name)); !pinned) return pinned;
+  }
+  return done();
+}
+
+void KernelDataplane::heartbeat() {
+  if (auto read = read_clock(); !read) log::warn("{}", read.error().what);
+  __atomic_store_n(&control().heartbeat, jiffies(), __ATOMIC_RELEASE);
+}
+
+Result<> KernelDataplane::open(const DataplaneOptions &options) {
+  options_ = options;
+  if (auto found = find_interfaces(); !found) return found;
+  if (auto made = make_pin_directory(options_.pin_directory); !made) return made;
+  auto lock = lock_pin_directory(options_.pin_directory);
+  if (!lock) return lock.error();
+  lock_ = std::move(*lock);
+  if (auto loaded = load(); !loaded) return loaded;
+  if (auto mapped = map_all(); !mapped) return mapped;
+  if (auto filled = fill_in(); !filled) return filled;
+  return put_in_place();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Dataplane>> open_kernel_dataplane(const DataplaneOptions &options) {
+  auto dataplane = std::make_unique<KernelDataplane>();
+  if (auto opened = dataplane->open(options); !opened) return opened.error();
+  return std::unique_ptr<Dataplane>(std::move(dataplane));
+}
+
+Result<> uninstall_dataplane(const std::string &pin_directory) {
+  if (access(pin_directory.c_str(), F_OK) != 0) return done();
+  auto lock = lock_pin_directory(pin_directory);
+  if (!lock) return lock.error();
+  collect_libbpf_messages();
+  detach_others(pin_directory, {});
+  for (const char *part : {"/links", "/programs", ""}) {
+    const std::string directory = pin_directory + part;
+    for (const std::string &pin : list_pins(directory))
+      if (unlink((directory + "/" + pin).c_str()) != 0 && errno != EISDIR)
+        return system_error("cannot remove pin " + directory + "/" + pin, errno);
+    if (rmdir(directory.c_str()) != 0 && errno != ENOENT) return system_error("cannot remove pin directory " + directory, errno);
+  }
+  return done();
+}
+
+}  // namespace catsbpf::agent

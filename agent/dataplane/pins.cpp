@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/dataplane/pins.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+#include <set>
+
+#include "maps/contract.h"
+#include "util/log.h"
+
+namespace catsbpf::agent {
+
+namespace {
+
+constexpr long kBpfFs = 0xcafe4a11;  // BPF_FS_MAGIC
+const std::set<std::string> kSizedByAgent = {"flows", "flow_records", "rings"};
+
+Result<> make_directory(const std::string &path) {
+  if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return done();
+  return system_error("cannot make pin directory " + path, errno,
+                      errno == EACCES || errno == EPERM ? "run as root, or give its owner's uid to the agent" : "");
+}
+
+// /proc/locks: "1: FLOCK  ADVISORY  WRITE 1234 00:1f:5678 0 EOF"
+std::string holder_of(const struct stat &directory) {
+  std::ifstream locks("/proc/locks");
+  char file[64];
+  std::snprintf(file, sizeof file, "%02x:%02x:%llu", major(directory.st_dev), minor(directory.st_dev),
+                static_cast<unsigned long long>(directory.st_ino));
+  std::string number, kind, advisory, mode, pid, where, rest;
+  while (locks >> number >> kind >> advisory >> mode >> pid >> where && std::getline(locks, rest))
+    if (kind == "FLOCK" && where == file) return pid;
+  return "";
+}
+
+maps::MapShape declared_shape(const bpf_map *map) {
+  return {static_cast<uint32_t>(bpf_map__type(map)), bpf_map__key_size(map), bpf_map__value_size(map),
+          bpf_map__max_entries(map), bpf_map__map_flags(map)};
+}
+
+// .rodata and its like belong to one load of the programs.
+bool is_pinned_kind(const bpf_map *map) { return !bpf_map__is_internal(map); }
+
+Result<> check_layout(const std::string &pin_directory) {
+  auto control = maps::Map::open_pinned(maps::map_pin(pin_directory, "control"), maps::Access::kReadOnly);
+  if (!control) return control.error().code == ENOENT ? done() : Result<>(control.error());
+  std::vector<char> value(std::max<size_t>(control->shape().value_bytes, sizeof(uint32_t)));
+  const uint32_t index = 0;
+  if (auto read = control->read(&index, value.data()); !read) return read;
+  uint32_t layout = 0;
+  std::memcpy(&layout, value.data(), sizeof layout);
+  // 0: an agent died while it made the pins; nothing is attached to them.
+  if (layout == CATSBPF_LAYOUT || layout == 0) return done();
+  return Error{"map control pinned at " + pin_directory + " has layout " + std::to_string(layout) +
+                   ", this catsbpfd has layout " + std::to_string(CATSBPF_LAYOUT),
+               "the pins and the traffic are untouched; run the catsbpfd that made them, or give them up (and all flows) "
+               "with `catsbpfd --uninstall`"};
+}
+
+}  // namespace
+
+Result<> make_pin_directory(const std::string &path) {
+  if (path.empty() || path[0] != '/') return Error{"pin directory '" + path + "' is no absolute path"};
+  std::vector<std::string> missing;
+  std::string existing = path;
+  struct stat status {};
+  while (stat(existing.c_str(), &status) != 0) {
+    missing.push_back(existing);
+    existing = existing.substr(0, existing.rfind('/'));
+    if (existing.empty()) existing = "/";
+  }
+  struct statfs filesystem {};
+  if (statfs(existing.c_str(), &filesystem) != 0) return system_error("cannot inspect " + existing, errno);
+  if (static_cast<long>(filesystem.f_type) != kBpfFs)
+    return Error{"pin directory " + path + " is not on a bpf filesystem", "mount one: mount -t bpf bpf /sys/fs/bpf"};
+  for (auto it = missing.rbegin(); it != missing.rend(); ++it)
+    if (auto made = make_directory(*it); !made) return made;
+  for (const char *part : {"/programs", "/links"})
+    if (auto made = make_directory(path + part); !made) return made;
+  return done();
+}
+
+Result<Fd> lock_pin_directory(const std::string &path) {
+  Fd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return system_error("cannot open pin directory " + path, errno);
+  struct stat status {};
+  if (fstat(directory.get(), &status) != 0) return system_error("cannot inspect pin directory " + path, errno);
+  if (flock(directory.get(), LOCK_EX | LOCK_NB) == 0) return directory;
+  if (errno != EWOULDBLOCK) return system_error("cannot lock pin directory " + path, errno);
+  const std::string pid = holder_of(status);
+  return Error{"another agent" + (pid.empty() ? std::string() : " (pid " + pid + ")") + " holds the pins at " + path,
+               "stop it first, or give this agent a pin_directory of its own", EWOULDBLOCK};
+}
+
+Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory) {
+  if (auto checked = check_layout(pin_directory); !checked) return checked;
+  std::vector<std::pair<bpf_map *, maps::Map>> pinned;
+  bpf_map *map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    if (!is_pinned_kind(map)) continue;
+    const std::string name = bpf_map__name(map);
+    auto found = maps::Map::open_pinned(maps::map_pin(pin_directory, name), maps::Access::kReadWrite);
+    if (!found) {
+      if (found.error().code == ENOENT) continue;
+      return found.error();
+    }
+    maps::MapShape declared = declared_shape(map);
+    if (kSizedByAgent.contains(name) && declared.entries != found->shape().entries) {
+      log::warn("map {} keeps its pinned size entries={} configured={}; for the other size: catsbpfd --uninstall", name,
+                found->shape().entries, declared.entries);
+      declared.entries = found->shape().entries;
+    }
+    if (!(declared == found->shape()))
+      return Error{"map " + name + " pinned at " + pin_directory + " is " + maps::describe(found->shape()) +
+                       ", this catsbpfd (layout " + std::to_string(CATSBPF_LAYOUT) + ") needs " + maps::describe(declared),
+                   "the pins and the traffic are untouched; run the catsbpfd that made them, or give them up (and all flows) "
+                   "with `catsbpfd --uninstall`"};
+    pinned.emplace_back(map, std::move(*found));
+  }
+  for (auto &[declared, found] : pinned) {
+    if (int error = bpf_map__set_max_entries(declared, found.shape().entries); error != 0)
+      return system_error("cannot size map " + found.name(), -error);
+    if (int error = bpf_map__reuse_fd(declared, found.fd()); error != 0)
+      return system_error("cannot reuse map " + found.name(), -error);
+  }
+  return done();
+}
+
+Result<> pin_new_maps(bpf_object *object, const std::string &pin_directory) {
+  bpf_map *map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    if (!is_pinned_kind(map)) continue;
+    const std::string path = maps::map_pin(pin_directory, bpf_map__name(map));
+    if (access(path.c_str(), F_OK) == 0) continue;
+    if (bpf_obj_pin(bpf_map__fd(map), path.c_str()) != 0) return system_error("cannot pin map " + path, errno);
+  }
+  return done();
+}
+
+Result<> replace_pin(int fd, const std::string &path) {
+  const std::string fresh = path + "_new";  // bpffs allows no dots
+  unlink(fresh.c_str());
+  if (bpf_obj_pin(fd, fresh.c_str()) != 0) return system_error("cannot pin " + fresh, errno);
+  if (rename(fresh.c_str(), path.c_str()) != 0) {
+    const int code = errno;
+    unlink(fresh.c_str());
+    return system_error("cannot put pin " + path + " in place", code);
+  }
+  return done();
+}
+
+std::vector<std::string> list_pins(const std::string &directory) {
+  std::vector<std::string> names;
+  DIR *stream = opendir(directory.c_str());
+  if (!stream) return names;
+  while (const dirent *entry = readdir(stream))
+    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  closedir(stream);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace catsbpf::agent

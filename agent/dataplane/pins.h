@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pin directory: its lock, its pins by name, and the check of what is pinned there already. Nothing
+// here touches traffic.
+#pragma once
+
+#include <bpf/libbpf.h>
+
+#include <string>
+#include <vector>
+
+#include "maps/map.h"
+#include "util/fd.h"
+#include "util/result.h"
+
+namespace catsbpf::agent {
+
+// Makes the directory (and programs/, links/ in it), on a bpffs. Fails when it is not on one.
+Result<> make_pin_directory(const std::string &path);
+
+// Takes the lock of an existing pin directory until the Fd closes. Fails when another agent has it, naming
+// its pid. The lock is on the directory itself: it needs no file, no permission and no cleaning up.
+Result<Fd> lock_pin_directory(const std::string &path);
+
+// Compares what is pinned with what `object` declares: layout first, then each map. Maps that the agent sizes
+// (flows, flow_records, rings) keep their pinned size, which is set in `object`. Pinned maps are handed to
+// `object` for reuse. On failure nothing pinned was touched.
+Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory);
+
+// Pins what is not pinned yet.
+Result<> pin_new_maps(bpf_object *object, const std::string &pin_directory);
+
+// Puts a pin in place of the one that was there, atomically.
+Result<> replace_pin(int fd, const std::string &path);
+
+// Names of the pins in a directory; none when it does not exist.
+std::vector<std::string> list_pins(const std::string &directory);
+
+}  // namespace catsbpf::agent

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// Next hops from the kernel. Events of links, routes and neighbours only say *that* something changed; what
+// is true is then asked for anew, so a lost event (ENOBUFS) costs one more round of questions and nothing else.
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+
+#include <algorithm>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <map>
+#include <vector>
+
+#include "agent/netlink/query.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+namespace catsbpf::agent {
+
+namespace {
+
+// Route changes come in bursts (a routing daemon): they are looked at together.
+constexpr std::chrono::milliseconds kSettle{5};
+// A safety net under the events, and the repetition that neighbours need where the kernel cannot manage them.
+constexpr std::chrono::seconds kRefresh{5};
+constexpr int kReceiveBuffer = 1 << 20;
+
+class KernelNextHops final : public NextHops {
+ public:
+  KernelNextHops(boost::asio::io_context &io, NetlinkQuery query)
+      : io_(io), query_(std::move(query)), events_(io), settle_(io), refresh_(io) {}
+  ~KernelNextHops() override;
+
+  Result<> open();
+  Result<uint64_t> watch(const std::string &address, Callback callback) override;
+  void unwatch(uint64_t id) override;
+
+ private:
+  struct Watch {
+    IpAddress address;
+    Callback callback;
+    bool told = false;
+    NextHop hop;
+    uint32_t kept_ifindex = 0;  // neighbour that we asked the kernel to keep
+    IpAddress kept;
+  };
+  NextHop resolve(Watch &watch);
+  void keep(Watch &watch, uint32_t ifindex, const IpAddress &neighbour);
+  bool kept_by_other(const Watch &watch) const;
+  void look(uint64_t id);
+  void look_at_all();
+  void wait_for_events();
+  void read_events();
+  void settle();
+  void refresh();
+  static int on_event(nl_msg *message, void *self);
+
+  boost::asio::io_context &io_;
+  NetlinkQuery query_;
+  std::unique_ptr<nl_sock, decltype(&nl_socket_free)> socket_{nullptr, &nl_socket_free};
+  boost::asio::posix::stream_descriptor events_;  // socket_'s descriptor, released before it closes
+  boost::asio::steady_timer settle_, refresh_;
+  bool settling_ = false, event_seen_ = false;
+  std::map<uint64_t, Watch> watches_;
+  uint64_t next_id_ = 1;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+KernelNextHops::~KernelNextHops() {
+  *alive_ = false;
+  if (events_.is_open()) events_.release();
+}
+
+Result<> KernelNextHops::open() {
+  socket_.reset(nl_socket_alloc());
+  if (!socket_) return Error{"no memory for a netlink socket"};
+  nl_socket_disable_seq_check(socket_.get());
+  int error = nl_connect(socket_.get(), NETLINK_ROUTE);
+  if (error >= 0)
+    error = nl_socket_add_memberships(socket_.get(), RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
+                                      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, 0);
+  if (error >= 0) error = nl_socket_set_nonblocking(socket_.get());
+  if (error < 0) return Error{std::string("cannot follow route netlink: ") + nl_geterror(error)};
+  nl_socket_set_buffer_size(socket_.get(), kReceiveBuffer, 0);  // best effort
+  nl_socket_modify_cb(socket_.get(), NL_CB_VALID, NL_CB_CUSTOM, on_event, this);
+  boost::system::error_code assigned;
+  events_.assign(nl_socket_get_fd(socket_.get()), assigned);
+  if (assigned) return Error{"cannot watch route netlink: " + assigned.message()};
+  wait_for_events();
+  refresh();
+  return done();
+}
+
+Result<uint64_t> KernelNextHops::watch(const std::string &address, Callback callback) {
+  const auto parsed = parse_ip(address);
+  if (!parsed) return Error{"'" + address + "' is no address to find a next hop for"};
+  const uint64_t id = next_id_++;
+  watches_[id] = Watch{*parsed, std::move(callback), false, {}, 0, {}};
+  boost::asio::post(io_, [this, id, alive = alive_] {
+    if (*alive) look(id);
+  });
+  return id;
+}
+
+void KernelNextHops::unwatch(uint64_t id) {
+  auto it = watches_.find(id);
+  if (it == watches_.end()) return;
+  Watch gone = std::move(it->second);
+  watches_.erase(it);
+  if (gone.kept_ifindex && !kept_by_other(gone)) query_.let_go(gone.kept_ifindex, gone.kept);
+}
+
+bool KernelNextHops::kept_by_other(const Watch &watch) const {
+  return std::any_of(watches_.begin(), watches_.end(), [&](const auto &entry) {
+    return &entry.second != &watch && entry.second.kept_ifindex == watch.kept_ifindex && entry.second.kept == watch.kept;
+  });
+}
+
+void KernelNextHops::keep(Watch &watch, uint32_t ifindex, const IpAddress &neighbour) {
+  if (watch.kept_ifindex == ifindex && watch.kept == neighbour) return;
+  if (watch.kept_ifindex && !kept_by_other(watch)) query_.let_go(watch.kept_ifindex, watch.kept);
+  watch.kept_ifindex = ifindex;
+  watch.kept = neighbour;
+  if (auto kept = query_.keep_resolved(ifindex, neighbour); !kept) log::warn("{}", kept.error().what);
+}
+
+NextHop KernelNextHops::resolve(Watch &watch) {
+  NextHop hop;
+  const auto route = query_.route(watch.address);
+  if (!route) return hop;
+  const auto link = query_.link(route->ifindex);
+  if (!link || !link->up) return hop;
+  hop.routed = true;
+  hop.ifindex = route->ifindex;
+  hop.interface = link->name;
+  hop.gateway = format_ip(route->gateway);
+  hop.mtu = route->mtu ? std::min(route->mtu, link->mtu) : link->mtu;
+  hop.source_mac = link->mac;
+  const IpAddress &neighbour = route->gateway.bytes.empty() ? watch.address : route->gateway;
+  keep(watch, route->ifindex, neighbour);
+  const auto found = query_.neighbour(route->ifindex, neighbour);
+  if (found && found->valid) {
+    hop.resolved = true;
+    hop.mac = found->mac;
+  }
+  if (!found || !query_.manages()) {
+    // Somebody flushed the neighbour table and what we asked for with it, or we must repeat it.
+    if (auto kept = query_.keep_resolved(route->ifindex, neighbour); !kept) log::debug("{}", kept.error().what);
+  }
+  return hop;
+}
+
+void KernelNextHops::look(uint64_t id) {
+  auto it = watches_.find(id);
+  if (it == watches_.end()) return;
+  const NextHop hop = resolve(it->second);
+  if (it->second.told && hop == it->second.hop) return;
+  it->second.told = true;
+  it->second.hop = hop;
+  const Callback callback = it->second.callback;  // which may unwatch
+  callback(hop);
+}
+
+void KernelNextHops::look_at_all() {
+  std::vector<uint64_t> ids;
+  for (const auto &[id, watch] : watches_) ids.push_back(id);
+  for (uint64_t id : ids) look(id);
+}
+
+void KernelNextHops::wait_for_events() {
+  events_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                     [this, alive = alive_](const boost::system::error_code &error) {
+                       if (error || !*alive) return;
+                       read_events();
+                       wait_for_events();
+                     });
+}
+
+int KernelNextHops::on_event(nl_msg *message, void *self) {
+  // Neighbours of no interest are the many; the rest is rare.
+  auto *hops = static_cast<KernelNextHops *>(self);
+  nlmsghdr *header = nlmsg_hdr(message);
+  if (header->nlmsg_type != RTM_NEWNEIGH && header->nlmsg_type != RTM_DELNEIGH) {
+    hops->event_seen_ = true;
+    return NL_OK;
+  }
+  if (const nlattr *destination = nlmsg_find_attr(header, sizeof(ndmsg), NDA_DST)) {
+    const auto *data = static_cast<const uint8_t *>(nla_data(destination));
+    const IpAddress address{{data, data + nla_len(destination)}};
+    for (const auto &[id, watch] : hops->watches_)
+      if (watch.kept == address || watch.address == address) hops->event_seen_ = true;
+  }
+  return NL_OK;
+}
+
+void KernelNextHops::read_events() {
+  event_seen_ = false;
+  // One call reads one datagram; the bound keeps a storm from starving the loop.
+  for (int datagram = 0; datagram < 256; ++datagram) {
+    const int result = nl_recvmsgs_default(socket_.get());
+    if (result == -NLE_AGAIN) break;
+    if (result < 0) {  // ENOBUFS: events were lost
+      log::debug("route netlink: {}: looking at everything anew", nl_geterror(result));
+      event_seen_ = true;
+      break;
+    }
+  }
+  if (event_seen_) settle();
+}
+
+void KernelNextHops::settle() {
+  if (std::exchange(settling_, true)) return;
+  settle_.expires_after(kSettle);
+  settle_.async_wait([this, alive = alive_](const boost::system::error_code &error) {
+    if (error || !*alive) return;
+    settling_ = false;
+    look_at_all();
+  });
+}
+
+void KernelNextHops::refresh() {
+  refresh_.expires_after(kRefresh);
+  refresh_.async_wait([this, alive = alive_](const boost::system::error_code &error) {
+    if (error || !*alive) return;
+    look_at_all();
+    refresh();
+  });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<NextHops>> open_kernel_next_hops(boost::asio::io_context &io) {
+  auto query = NetlinkQuery::open();
+  if (!query) return query.error();
+  auto hops = std::make_unique<KernelNextHops>(io, std::move(*query));
+  if (auto opened = hops->open(); !opened) return opened.error();
+  return std::unique_ptr<NextHops>(std::move(hops));
+}
+
+}  // namespace catsbpf::agent
