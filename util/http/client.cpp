@@ -191,10 +191,11 @@ asio::awaitable<Result<>> watch(Target target, std::string path, std::function<v
   if (!exchanged) co_return exchanged.error();
   parser.eager(true);
   const int status = static_cast<int>(parser.get().result_int());
+  const Until goal = status == 200 ? Until::kSomeBody : Until::kEnd;
   EventParser events;
   while (!parser.is_done()) {
     (*link)->set_deadline(status == 200 ? target.silence : target.timeout);
-    const auto error = co_await read(**link, buffer, parser, status == 200 ? Until::kSomeBody : Until::kEnd);
+    const auto error = co_await read(**link, buffer, parser, goal);
     if (error == asio::error::timed_out)
       co_return Error{url->object() + ": silent for " + std::to_string(target.silence.count() / 1000) + " s", "", ETIMEDOUT};
     if (error) co_return Error{url->object() + ": " + reason_of(error, target.timeout, (*link)->ssl()), "", error.value()};

@@ -87,9 +87,9 @@ std::string Connection::peer() const { return source_ ? source_->to_string() : s
 
 asio::awaitable<void> Connection::run() {
   const auto self = shared_from_this();
-  if (shared_->options.tls && !co_await handshake()) co_return;
-  for (bool first = true; co_await serve_one(first); first = false) {
-  }
+  bool more = true;
+  if (shared_->options.tls) more = co_await handshake();
+  for (bool first = true; more; first = false) more = co_await serve_one(first);
 }
 
 // TLS, and who the client is. A wrong identity is not cut off here: it is told with 403.
@@ -166,9 +166,14 @@ asio::awaitable<bool> Connection::serve_one(bool first) {
   transport_->clear_deadline();
   ++shared_->counts.requests;
   std::string line = request.method + " " + request.path;
-  Response response = refusal_ ? *refusal_
-                      : !target ? failure(400, target.error())
-                                : co_await handle(std::move(request), std::move(target->segments));
+  Response response;
+  if (refusal_) {
+    response = *refusal_;
+  } else if (!target) {
+    response = failure(400, target.error());
+  } else {
+    response = co_await handle(std::move(request), std::move(target->segments));
+  }
   log::debug("http: {} status={} peer={}", line, response.status, peer());
   if (response.stream && !head) {
     co_await stream(std::move(response), message.version() >= 11);
@@ -205,7 +210,10 @@ asio::awaitable<void> Connection::answer(Response response, bool keep_alive, boo
   }
   framing += header_line("Connection", keep_alive ? "keep-alive" : "close");
   transport_->set_deadline(shared_->options.idle);
-  const auto error = co_await transport_->write(head_of(response, framing) + (head ? "" : response.body));
+  // Put together before: GCC 12 destroys temporaries of ?: twice where the full expression has a co_await.
+  std::string text = head_of(response, framing);
+  if (!head) text += response.body;
+  const auto error = co_await transport_->write(std::move(text));
   if (!error && !keep_alive) co_await transport_->shutdown();
 }
 
@@ -234,7 +242,8 @@ asio::awaitable<void> Connection::stream(Response response, bool chunked) {
   const std::string framing = header_line("Content-Type", response.content_type) + header_line("Connection", "close") +
                               header_line("X-Accel-Buffering", "no") + (chunked ? header_line("Transfer-Encoding", "chunked") : "");
   transport_->set_deadline(shared_->options.idle);
-  if (co_await transport_->write(head_of(response, framing))) co_return;
+  const auto error = co_await transport_->write(head_of(response, framing));
+  if (error) co_return;
   transport_->clear_deadline();
   asio::co_spawn(transport_->executor(), watch_for_close(), asio::detached);
   bool whole = false;
@@ -253,7 +262,7 @@ asio::awaitable<void> Connection::stream(Response response, bool chunked) {
 asio::awaitable<void> Connection::watch_for_close() {
   const auto self = shared_from_this();
   boost::beast::flat_buffer ignored;
-  while (!co_await transport_->read_some(ignored)) ignored.clear();
+  for (ErrorCode error; !error; ignored.clear()) error = co_await transport_->read_some(ignored);
   cancel_.emit(asio::cancellation_type::terminal);
 }
 

@@ -33,7 +33,8 @@ boost::asio::awaitable<Result<>> StreamOnTransport::write(std::string text) {
   const auto transport = transport_;
   if (!transport) co_return Error{"event stream has ended"};
   transport->set_deadline(limit_);
-  const auto error = co_await transport->write(chunked_ ? chunk(text) : text);
+  if (chunked_) text = chunk(text);
+  const auto error = co_await transport->write(std::move(text));
   if (error == boost::asio::error::timed_out) co_return Error{"client is too slow", "", ETIMEDOUT};
   if (error) co_return Error{"client is gone: " + error.message(), "", error.value()};
   transport->clear_deadline();

@@ -23,15 +23,15 @@ template <class Parser>
 boost::asio::awaitable<boost::system::error_code> read(Transport &transport, boost::beast::flat_buffer &buffer, Parser &parser,
                                                        Until until) {
   namespace http = boost::beast::http;
-  for (bool read_once = false;;) {
+  for (;;) {
     boost::system::error_code error;
     const bool at_goal = until == Until::kHeader ? parser.is_header_done() : parser.is_done();
-    if (at_goal || (until == Until::kSomeBody && read_once && !parser.get().body().empty())) co_return error;
+    if (at_goal) co_return error;
     if (buffer.size() > 0) {
       buffer.consume(parser.put(buffer.data(), error));
-      read_once = true;
+      if (error && error != http::error::need_more) co_return error;
+      if (until == Until::kSomeBody && !parser.get().body().empty()) co_return boost::system::error_code{};
       if (!error) continue;
-      if (error != http::error::need_more) co_return error;
     }
     error = co_await transport.read_some(buffer);
     if (error == boost::asio::error::eof) {
