@@ -91,6 +91,7 @@ class LoopProgrammer final : public Programmer {
 
   std::optional<std::string> held_;
   bool begun_ = false;      // the event loop has run
+  bool grace_owed_ = true;  // packets may still see the other side: of the last agent's flip, or of ours
   bool scheduled_ = false;
   bool reclaim_due_ = false;
   bool backing_off_ = false;
@@ -205,7 +206,7 @@ void LoopProgrammer::step() {
   if (worker_.busy()) return;  // its end comes back here
   if (!held_ && begun_ && !services_.stage(std::exchange(retry_failed_, false))) back_off();
   if (errors().empty()) failures_ = 0;
-  if (services_.changed() && view_error_.empty()) publish();
+  if (services_.changed() && !grace_owed_ && view_error_.empty()) publish();
   if (!after_grace_.empty() && view_error_.empty())
     start_grace();
   else if (std::exchange(reclaim_due_, false))
@@ -223,6 +224,7 @@ void LoopProgrammer::publish() {
   header.published_ns = monotonic_ns();
   dataplane_.flip(side);
   ++totals_.publications;
+  grace_owed_ = true;
   after_grace_.push_back([this, freed = services_.leave()] {
     freed();
     retire();
@@ -249,6 +251,7 @@ void LoopProgrammer::start_grace() {
                     after_grace_.insert(after_grace_.begin(), actions->begin(), actions->end());
                     return back_off();
                   }
+                  grace_owed_ = false;  // no flip happens while the worker is busy
                   for (const auto &action : *actions) action();
                   schedule();
                 });
@@ -329,6 +332,7 @@ std::string LoopProgrammer::state() const {
   if (problems.size() == 1) return "dirty (" + problems[0] + ")";
   if (!problems.empty()) return "dirty (" + problems[0] + "; and " + std::to_string(problems.size() - 1) + " more)";
   if (services_.dirty()) return "dirty (" + std::to_string(services_.pending()) + " services wait for the grace period)";
+  if (services_.changed()) return "dirty (the next view waits for the grace period)";
   return "in sync";
 }
 
