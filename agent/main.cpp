@@ -49,6 +49,7 @@ class Agent {
   Result<> start_network_metrics();
   Result<> start_service_metrics();
   Result<> start_apis();
+  std::vector<SelectorOptions::Programmed> programmed_instances() const;
   void put_configured_deliveries();
   void put_site_deliveries(const std::vector<cmas::SiteRow> &rows);
   tls::Files files() const { return {config_.tls->certificate, config_.tls->key, config_.tls->authority}; }
@@ -106,14 +107,13 @@ Result<> Agent::start_dataplane() {
     options.interfaces.push_back({interface.name, sides, interface.mode});
   }
   if (auto r = take(open_kernel_dataplane(options), dataplane_); !r) return r;
-  const std::string source4 = config_.icmp_source4.empty() ? config_.tunnel->address : config_.icmp_source4;
-  dataplane_->control().icmp_source4 = *maps::parse_address(source4);
-  dataplane_->control().icmp_source6 = config_.icmp_source6.empty() ? maps::address{} : *maps::parse_address(config_.icmp_source6);
   if (auto r = take(maps::Tables::open(config_.pin_directory), tables_); !r) return r;
 
   ProgrammerOptions wanted;
   wanted.tunnel_address = config_.tunnel->address;
   wanted.vni = config_.tunnel->vni;
+  wanted.icmp_source4 = config_.icmp_source4;
+  wanted.icmp_source6 = config_.icmp_source6;
   for (const auto &forwarder : config_.forwarders) wanted.forwarders.push_back({forwarder.name, forwarder.address});
   if (auto r = take(Programmer::open(io_, *dataplane_, wanted), programmer_); !r) return r;
   // All sources of this start go into one first view; the selector takes the hold over on an ingress.
@@ -122,6 +122,20 @@ Result<> Agent::start_dataplane() {
   parts_.tables = tables_.get();
   parts_.programmer = programmer_.get();
   return done();
+}
+
+// Those that packets are sent to by the view of the agent before this one.
+std::vector<SelectorOptions::Programmed> Agent::programmed_instances() const {
+  std::map<std::string, std::string> names;  // by tunnel address
+  for (const auto &forwarder : config_.forwarders) names[forwarder.address] = forwarder.name;
+  std::vector<SelectorOptions::Programmed> all;
+  for (const auto &instance : tables_->instances()) {
+    if (instance.state != maps::INSTANCE_ACTIVE && instance.state != maps::INSTANCE_DRAINING) continue;
+    if (instance.path >= tables_->paths().size()) continue;
+    const auto egress = names.find(maps::format_address(tables_->paths()[instance.path].egress));
+    if (egress != names.end()) all.push_back({{instance.cs_id, instance.csci_id}, egress->second});
+  }
+  return all;
 }
 
 Result<> Agent::start_selector() {
@@ -144,6 +158,7 @@ Result<> Agent::start_selector() {
   for (const auto &forwarder : config_.forwarders) selector.forwarders.insert(forwarder.name);
   selector.restart_hold = config_.restart_hold;
   selector.hold = tables_->view_header().epoch > 0;
+  selector.programmed = programmed_instances();
   if (auto r = take(PathSelector::open(io_, table_, *sessions_, *programmer_, selector), selector_); !r) return r;
   parts_.sessions = sessions_.get();
   parts_.selector = selector_.get();

@@ -6,7 +6,6 @@
 #include "agent/api/answers.h"
 #include "agent/api/client_flows.h"
 #include "agent/api/views.h"
-#include "util/log.h"
 
 namespace catsbpf::agent {
 
@@ -60,6 +59,7 @@ class Api : public OperatorApi {
     route("GET", "/v1/requests", &Api::requests, parts_.selector);
     route("DELETE", "/v1/requests/:id", &Api::finish, parts_.selector);
     route("GET", "/v1/drains", &Api::drains, parts_.selector);
+    route("GET", "/v1/drain", &Api::drains, parts_.selector);
     route("POST", "/v1/drain", &Api::drain, parts_.selector);
     route("DELETE", "/v1/drain", &Api::drain, parts_.selector);
     route("PUT", "/v1/bypass", &Api::bypass, parts_.programmer);
@@ -138,7 +138,6 @@ class Api : public OperatorApi {
     v1::Bypass bypass;
     if (auto parsed = http::parse(request, bypass); !parsed) co_return http::failure(400, parsed.error());
     if (const auto set = parts_.programmer->set_bypass(bypass.on()); !set) co_return refusal(set.error());
-    log::warn("bypass {}: new flows go {}", bypass.on() ? "on" : "off", bypass.on() ? "by plain routing" : "where the rings say");
     co_return http::json(bypass);
   }
 

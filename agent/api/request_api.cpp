@@ -120,7 +120,7 @@ class Api : public RequestApi {
     const auto outcome = co_await desk_.request(wish, client);
     if (!outcome) co_return refusal(outcome.error());
     const auto acknowledgement = acknowledge(outcome->answer);
-    if (!outcome->answer.success()) co_return http::json(acknowledgement);
+    if (!outcome->answer.success()) co_return http::json(acknowledgement, 409);
     auto response = http::json(acknowledgement, 201);
     response.headers["Location"] = "/v1/requests/" + std::to_string(outcome->reservation);
     response.headers["Lease-Expires-In"] = std::to_string(outcome->lease_s);

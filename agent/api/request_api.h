@@ -2,7 +2,7 @@
 // The request API of an ingress (CMAS section 6), for clients: HTTPS with the server's certificate only,
 // limited per source, with an optional bearer token. The client is the address that the ingress sees.
 //
-// POST /v1/requests           ServiceRequest -> 201 Acknowledgement with Location; refused: 200, success = false
+// POST /v1/requests           ServiceRequest -> 201 Acknowledgement with Location; no instance: 409, success = false
 // GET, PUT, DELETE /v1/requests/ID   state, renewal ({"lease_s": N}), finish; from the same address only
 #pragma once
 

@@ -28,6 +28,12 @@ int rp_filter(const std::string &interface) {
   return effective;
 }
 
+std::string platform_text(const Parts &parts) {
+  if (!parts.platform) return "none";
+  const std::string &state = parts.platform->state();
+  return state.starts_with("connected") ? "connected" : state;
+}
+
 void add_interfaces(const Parts &parts, v1::Status &status) {
   const auto rates = parts.rates ? parts.rates->rates() : std::vector<InterfaceRate>{};
   const auto views = parts.dataplane ? parts.dataplane->interfaces() : std::vector<Dataplane::InterfaceView>{};
@@ -106,7 +112,7 @@ v1::Status status_view(const Parts &parts) {
     status.set_bypass(parts.programmer->bypass());
     status.set_paths(static_cast<uint32_t>(parts.programmer->paths().size()));
   }
-  status.set_programming(parts.programmer ? parts.programmer->state() : "none");
+  status.set_programming(parts.programmer ? parts.programmer->state() : "");
   add_tables(parts, status);
   add_interfaces(parts, status);
   if (parts.selector) {
@@ -117,7 +123,7 @@ v1::Status status_view(const Parts &parts) {
   } else {
     status.set_instances(static_cast<uint32_t>(parts.config->instances.size()));
   }
-  status.set_platform(parts.platform ? parts.platform->state() : "none");
+  status.set_platform(platform_text(parts));
   for (const auto &session : sessions_view(parts).sessions()) {
     status.set_sessions_configured(status.sessions_configured() + 1);
     if (session.state() == "up") status.set_sessions_up(status.sessions_up() + 1);

@@ -14,7 +14,8 @@ using Json = nlohmann::json;
 
 namespace {
 
-constexpr auto kSaveDelay = 200ms;  // many grants, one write
+// Between two writes: the more grants, the more of them share one.
+std::chrono::milliseconds spacing(std::size_t grants) { return std::chrono::milliseconds(grants / 100); }
 
 int64_t wall_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -26,7 +27,9 @@ void RequestDesk::changed() {
   arm();
   if (file_.empty() || save_due_) return;
   save_due_ = true;
-  saving_.expires_after(kSaveDelay);
+  const auto due = saved_ + spacing(grants_.size());
+  if (due <= cmas::Clock::now()) return save();
+  saving_.expires_at(due);
   saving_.async_wait([this](const boost::system::error_code &error) {
     if (!error) save();
   });
@@ -35,6 +38,7 @@ void RequestDesk::changed() {
 void RequestDesk::save() {
   if (file_.empty() || !save_due_) return;
   save_due_ = false;
+  saved_ = cmas::Clock::now();
   std::map<uint64_t, const Grant *> in_order;
   for (const auto &[id, grant] : grants_) in_order[grant.order] = &grant;
   Json all = Json::array();
@@ -75,10 +79,15 @@ Result<> RequestDesk::load() {
   return done();
 }
 
-void RequestDesk::restore_sessions() {
+bool RequestDesk::restore_sessions() {
+  bool all = true;
   for (const auto &[id, grant] : grants_)
     if (in_force(grant.shown.client(), grant.cs_id) == &grant)
-      if (const auto put = put_session(grant); !put) log::warn("session of request {} is not restored: {}", id, put.error().what);
+      if (const auto put = put_session(grant); !put) {
+        all = false;
+        log::debug("session of request {} is not restored yet: {}", id, put.error().what);
+      }
+  return all;
 }
 
 }  // namespace catsbpf::agent

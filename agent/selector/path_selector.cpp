@@ -27,7 +27,9 @@ uint64_t monotonic_ns() {
 PathSelector::PathSelector(asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions, Programmer &programmer,
                            SelectorOptions options)
     : io_(io), table_(table), sessions_(sessions), programmer_(programmer), options_(std::move(options)),
-      desk_(io, table, sessions, programmer, options_.forwarders, file("requests.json")), log_timer_(io), hold_timer_(io) {}
+      desk_(io, table, sessions, programmer, options_.forwarders, file("requests.json")), log_timer_(io), hold_timer_(io), dead_timer_(io) {
+  for (const auto &[key, egress] : options_.programmed) inherited_[key.cs_id][key.csci_id] = egress;
+}
 
 Result<std::unique_ptr<PathSelector>> PathSelector::open(asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions,
                                                          Programmer &programmer, SelectorOptions options) {
@@ -35,11 +37,10 @@ Result<std::unique_ptr<PathSelector>> PathSelector::open(asio::io_context &io, c
   if (auto loaded = selector->load(); !loaded) return loaded.error();
   auto *self = selector.get();
   sessions.on_touched([self](const auto &services, const std::string &origin, uint64_t epoch, uint64_t sequence) {
-    self->journal_.received(origin, epoch, sequence, monotonic_ns());
-    self->touch(services);
+    self->heard(origin, epoch, sequence, services);
   });
   sessions.on_finished([self](uint64_t reservation, const std::string &reason) { self->desk_.ended(reservation, reason); });
-  programmer.on_published([self](uint64_t epoch, uint64_t published_ns) { self->journal_.published(epoch, published_ns); });
+  programmer.on_published([self](uint64_t epoch, uint64_t published_ns) { self->published(epoch, published_ns); });
   selector->begin_hold();
   return selector;
 }
@@ -58,6 +59,19 @@ void PathSelector::remove_service(const std::string &service_id) { touch(table_.
 
 void PathSelector::put_metric(const std::string &egress, const cmas::NetworkMetric &metric) {
   touch(table_.put_metric(egress, metric));
+}
+
+void PathSelector::heard(const std::string &origin, uint64_t epoch, uint64_t sequence, const cmas::WholeTable::Services &services) {
+  journal_.received(origin, epoch, sequence, monotonic_ns());
+  touch(services);
+  if (silent_sites_.empty()) return;
+  for (const auto &session : sessions_.sessions())
+    if (session.peer() == origin && session.state() == "up") forget_withdrawn(session.site());
+}
+
+void PathSelector::published(uint64_t epoch, uint64_t published_ns) {
+  journal_.published(epoch, published_ns);
+  if (sessions_due_) sessions_due_ = !desk_.restore_sessions();
 }
 
 void PathSelector::touch(const cmas::WholeTable::Services &services) {
@@ -86,8 +100,10 @@ void PathSelector::recompute_one(uint32_t cs_id) {
     }
     return;
   }
-  auto &steering = steerings_.try_emplace(cs_id, options_.ring_threshold).first->second;
-  auto outcome = steering.update(*service, table_.candidates(cs_id), options_.forwarders);
+  auto &steering = steering_of(cs_id);
+  auto candidates = table_.candidates(cs_id);
+  notice_dead(candidates);
+  auto outcome = steering.update(*service, std::move(candidates), options_.forwarders);
   if (!outcome) {
     const std::string said = "service " + service->service_id() + ": " + outcome.error().what;
     if (auto &known = policy_errors_[cs_id]; known != said) {
@@ -97,8 +113,56 @@ void PathSelector::recompute_one(uint32_t cs_id) {
     return;
   }
   policy_errors_.erase(cs_id);
+  for (const auto &[csci_id, kept] : steering.withdrawn()) silent_sites_.insert(kept.site);
   if (outcome->wanted) programmer_.put_service(std::move(*outcome->wanted));
   if (!outcome->shift.empty()) log_shift(*service, *outcome);
+}
+
+ServiceSteering &PathSelector::steering_of(uint32_t cs_id) {
+  const auto [steering, fresh] = steerings_.try_emplace(cs_id, options_.ring_threshold);
+  if (!fresh) return steering->second;
+  for (const auto &[csci_id, egress] : inherited_[cs_id]) steering->second.inherit(csci_id, egress);
+  inherited_.erase(cs_id);
+  return steering->second;
+}
+
+// ---- instances that no row names any more ----
+
+void PathSelector::forget_withdrawn(const std::string &site) {
+  silent_sites_.erase(site);
+  for (auto &[cs_id, steering] : steerings_)
+    if (steering.forget_withdrawn(site)) touch({cs_id});
+}
+
+void PathSelector::notice_dead(const std::vector<cmas::Candidate> &candidates) {
+  bool fresh = false;
+  for (const auto &candidate : candidates)
+    if (candidate.state == cmas::RowState::kDead) fresh |= dead_.try_emplace(candidate.key, cmas::Clock::now()).second;
+  if (!fresh || dead_timer_.expiry() > cmas::Clock::now()) return;
+  dead_timer_.expires_after(options_.forget_dead);
+  dead_timer_.async_wait([this](const boost::system::error_code &error) {
+    if (!error) forget_dead();
+  });
+}
+
+// Their flows have moved, or move with their next packet: a retired instance has none.
+void PathSelector::forget_dead() {
+  auto next = cmas::TimePoint::max();
+  for (auto dead = dead_.begin(); dead != dead_.end();) {
+    const auto due = dead->second + options_.forget_dead;
+    if (due > cmas::Clock::now()) {
+      next = std::min(next, due);
+      ++dead;
+      continue;
+    }
+    touch(table_.forget(dead->first));  // a row that came back is not dead, and stays
+    dead = dead_.erase(dead);
+  }
+  if (next == cmas::TimePoint::max()) return;
+  dead_timer_.expires_at(next);
+  dead_timer_.async_wait([this](const boost::system::error_code &error) {
+    if (!error) forget_dead();
+  });
 }
 
 // ---- the log ----
@@ -167,8 +231,13 @@ void PathSelector::begin_hold() {
 }
 
 void PathSelector::check_hold() {
+  const bool known = platform_known_ && sessions_.all_synced();
+  if (known) {
+    inherited_.clear();
+    forget_withdrawn("");
+  }
   if (!holding_) return;
-  if (platform_known_ && sessions_.all_synced()) return release_hold("all is known");
+  if (known) return release_hold("all is known");
   programmer_.hold(waiting_for());
 }
 
@@ -180,7 +249,7 @@ void PathSelector::release_hold(const std::string &why) {
   recompute();
   log::info("publishing begins: {}", why);
   programmer_.release();
-  desk_.restore_sessions();
+  sessions_due_ = !desk_.restore_sessions();
 }
 
 }  // namespace catsbpf::agent

@@ -34,6 +34,13 @@ struct SelectorOptions {
   std::chrono::milliseconds restart_hold{30'000};
   // Packets see the view of an agent before this one: it stays in force until this agent knows as much.
   bool hold = false;
+  // Instances of that view. Those that no row names keep their flows until all origins have spoken.
+  struct Programmed {
+    cmas::RowKey key;
+    std::string egress;
+  };
+  std::vector<Programmed> programmed{};
+  std::chrono::milliseconds forget_dead{10'000};  // a removed row is shown as dead for so long
 };
 
 class PathSelector {
@@ -79,8 +86,14 @@ class PathSelector {
   std::string waiting_for() const;
 
   void touch(const cmas::WholeTable::Services &services);
+  void heard(const std::string &origin, uint64_t epoch, uint64_t sequence, const cmas::WholeTable::Services &services);
+  void published(uint64_t epoch, uint64_t published_ns);
   void recompute();
   void recompute_one(uint32_t cs_id);
+  ServiceSteering &steering_of(uint32_t cs_id);
+  void forget_withdrawn(const std::string &site);
+  void notice_dead(const std::vector<cmas::Candidate> &candidates);
+  void forget_dead();
 
   // One line per change of where new flows go; of a service that changes often one line per second.
   void log_shift(const v1::Service &service, const ServiceSteering::Outcome &outcome);
@@ -105,11 +118,14 @@ class PathSelector {
   Journal journal_;
   std::map<uint32_t, ServiceSteering> steerings_;
   std::map<uint32_t, std::string> policy_errors_;
+  std::map<uint32_t, std::map<uint32_t, std::string>> inherited_;  // CS-ID -> CSCI-ID -> egress
+  std::set<std::string> silent_sites_;                             // have withdrawn instances
+  std::map<cmas::RowKey, cmas::TimePoint> dead_;                   // since when
   cmas::WholeTable::Services touched_;
   bool recompute_posted_ = false;
   std::map<uint32_t, Shift> shifts_;
-  boost::asio::steady_timer log_timer_, hold_timer_;
-  bool log_armed_ = false;
+  boost::asio::steady_timer log_timer_, hold_timer_, dead_timer_;
+  bool log_armed_ = false, sessions_due_ = false;
   bool holding_ = false, platform_known_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

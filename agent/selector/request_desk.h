@@ -60,7 +60,7 @@ class RequestDesk {
   // Reads the kept grants; sessions of those still running are put by `restore_sessions()`, once the
   // programmer knows the instances.
   Result<> load();
-  void restore_sessions();
+  bool restore_sessions();  // false: not all instances are programmed yet
   // Writes the file now (stop).
   void save();
 
@@ -99,6 +99,7 @@ class RequestDesk {
   uint64_t next_order_ = 1;
   boost::asio::steady_timer expiry_, saving_;
   bool save_due_ = false;
+  cmas::TimePoint saved_{};
 };
 
 }  // namespace catsbpf::agent

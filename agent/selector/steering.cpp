@@ -114,11 +114,16 @@ std::vector<WantedInstance> ServiceSteering::instances(const std::vector<cmas::C
   for (const auto &[csci_id, seen] : seen_)
     if (seen.state != cmas::RowState::kDead && forwarders.contains(seen.egress) &&
         std::none_of(candidates.begin(), candidates.end(), [&](const auto &c) { return c.key.csci_id == csci_id; }))
-      withdrawn_[csci_id] = seen.egress;
+      withdrawn_[csci_id] = {seen.egress, seen.site};
   while (withdrawn_.size() > kMaxWithdrawn) withdrawn_.erase(withdrawn_.begin());
-  for (const auto &[csci_id, egress] : withdrawn_) all.push_back({csci_id, egress, InstanceWish::kDraining});
+  for (const auto &[csci_id, kept] : withdrawn_)
+    if (forwarders.contains(kept.egress)) all.push_back({csci_id, kept.egress, InstanceWish::kDraining});
   std::sort(all.begin(), all.end(), [](const auto &a, const auto &b) { return a.csci_id < b.csci_id; });
   return all;
+}
+
+bool ServiceSteering::forget_withdrawn(const std::string &site) {
+  return std::erase_if(withdrawn_, [&](const auto &entry) { return entry.second.site == site; }) > 0;
 }
 
 Result<ServiceSteering::Outcome> ServiceSteering::update(const v1::Service &service, std::vector<cmas::Candidate> candidates,
@@ -129,9 +134,9 @@ Result<ServiceSteering::Outcome> ServiceSteering::update(const v1::Service &serv
 
   Outcome outcome;
   std::map<uint32_t, Seen> now;
-  for (const auto &c : with_path) now[c.key.csci_id] = {c.gas, c.cost, c.state, c.real_delay(), c.egress};
+  for (const auto &c : with_path) now[c.key.csci_id] = {c.gas, c.cost, c.state, c.real_delay(), c.egress, c.site};
   const std::string before = shares();
-  const bool ring_changed = keeper_.update(cmas::members_of(*decision));
+  const bool ring_changed = keeper_.update(cmas::members_of(*decision), with_path.size());
   if (ring_changed || !ring_) ring_ = std::make_shared<const cmas::Ring>(keeper_.ring());
   if (ring_changed) {
     outcome.shift = before + " -> " + shares();

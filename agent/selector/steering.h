@@ -29,6 +29,17 @@ class ServiceSteering {
   Result<Outcome> update(const v1::Service &service, std::vector<cmas::Candidate> candidates,
                          const std::set<std::string> &forwarders);
 
+  // Instances that keep their flows though no row names them: their origin was silent beyond its hold
+  // time (site: its), or an agent before this one programmed them (site: "").
+  struct Withdrawn {
+    std::string egress, site;
+  };
+  void inherit(uint32_t csci_id, const std::string &egress) { withdrawn_[csci_id] = {egress, ""}; }
+  const std::map<uint32_t, Withdrawn> &withdrawn() const { return withdrawn_; }
+  // The site has spoken again (or all have, ""): what it does not name is gone, and its flows move with the
+  // next update. True when there was any.
+  bool forget_withdrawn(const std::string &site);
+
   const std::shared_ptr<const cmas::Ring> &ring() const { return ring_; }
   // Share of the ring, 0..1.
   double share(uint32_t csci_id) const;
@@ -40,7 +51,7 @@ class ServiceSteering {
     double cost = 0;
     cmas::RowState state = cmas::RowState::kActive;
     std::optional<cmas::Micros> real_delay;
-    std::string egress;
+    std::string egress, site;
   };
   std::string differences(const std::map<uint32_t, Seen> &now) const;
   std::string shares() const;
@@ -49,8 +60,7 @@ class ServiceSteering {
   cmas::RingKeeper keeper_;
   std::shared_ptr<const cmas::Ring> ring_;
   std::map<uint32_t, Seen> seen_;
-  // Instances whose rows were withdrawn with their origin: they keep their flows.
-  std::map<uint32_t, std::string> withdrawn_;
+  std::map<uint32_t, Withdrawn> withdrawn_;
   std::vector<WantedInstance> programmed_;
   std::string definition_;  // locators and affinity, serialized
   bool handed_over_ = false;
