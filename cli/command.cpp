@@ -58,8 +58,8 @@ constexpr Verb kVerbs[] = {
     {"instances", instances, "the whole service table: instances with free GAS, cost, delay", "", {}, 0, 0, ""},
     {"paths", paths, "paths to the egresses: state, delay, jitter, loss, MTU", "", {}, 0, 0, ""},
     {"rings", rings, "the steering rules: each instance's share of new flows", "", {}, 0, 0, ""},
-    {"flows", flows, "live flows and where each one goes", "[--service ID] [--csci ID] [--client ADDR] [--limit N] [--count]",
-     kFlows, 0, 0, ""},
+    {"flows", flows, "live flows and where each one goes",
+     "[--service ID] [--csci ID] [--client ADDR] [--limit N] [--count]", kFlows, 0, 0, ""},
     {"sessions", sessions, "delta sessions with other agents", "", {}, 0, 0, ""},
     {"stats", stats, "packets by instance, at the ingress and at the egress; flow table counters", "", {}, 0, 0, ""},
     {"outcomes", outcomes, "what became of the packets, alarms first", "[--all]", kOutcomes, 0, 0, ""},
@@ -72,8 +72,14 @@ constexpr Verb kVerbs[] = {
      "table [--file FILE] | delta CSCI-ID [--service ID] [--gas +N|-N|N] [--cost C] [--drain on|off] [--remove] | "
      "finished [--reservation ID | --csci ID]",
      kSite, 1, 2, "table delta finished"},
-    {"platform", platform, "the public service table", "list | get ID | put FILE | remove ID | search TEXT | watch", {}, 1,
-     kAny, "list get put remove search watch"},
+    {"platform",
+     platform,
+     "the public service table",
+     "list | get ID | put FILE | remove ID | search TEXT | watch",
+     {},
+     1,
+     kAny,
+     "list get put remove search watch"},
     {"map", map, "the pinned maps; or the entries of one, decoded", "[NAME [--limit N]]", kMap, 0, 1, ""},
     {"drain", drain, "take no new flows on an instance, site or egress; alone: list",
      "[instance CSCI-ID [--service ID] | site NAME | egress NAME] [--off]", kDrain, 0, 2, "instance site egress"},
@@ -91,7 +97,8 @@ std::size_t verb_position(const std::vector<std::string> &words) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (!words[i].starts_with("--")) return i;
     const auto options = global_options();
-    const auto option = std::find_if(options.begin(), options.end(), [&](const auto &o) { return words[i].substr(2) == o.name; });
+    const auto option =
+        std::find_if(options.begin(), options.end(), [&](const auto &o) { return words[i].substr(2) == o.name; });
     if (option != options.end() && option->placeholder) ++i;
   }
   return words.size();
@@ -147,8 +154,10 @@ Exit run(const std::vector<std::string> &words, const World &world) {
   const bool wants_help = asks("--help") || asks("-h");
   // `catsbpf VERB --help`
   const bool wants_usage = words.size() == 2 && (words[1] == "--help" || words[1] == "-h");
-  const auto ended = dispatch(wants_help ? std::vector<std::string>{"help"}
-                              : wants_usage ? std::vector<std::string>{"help", words[0]} : words, world);
+  const auto ended = dispatch(wants_help    ? std::vector<std::string>{"help"}
+                              : wants_usage ? std::vector<std::string>{"help", words[0]}
+                                            : words,
+                              world);
   if (ended) return *ended;
   print(world.err, ended.error());
   return ended.error().code == kUsage ? Exit::usage : Exit::failed;

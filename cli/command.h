@@ -17,11 +17,11 @@ namespace catsbpf::cli {
 struct Verb {
   const char *name;
   Result<Exit> (*run)(Context &, const Arguments &);
-  const char *help;                      // one line
-  const char *usage;                     // after the name
+  const char *help;   // one line
+  const char *usage;  // after the name
   std::span<const OptionSpec> options;
   std::size_t least_words, most_words;
-  const char *words;                     // for completion, separated by blanks
+  const char *words;  // for completion, separated by blanks
 };
 std::span<const Verb> verbs();
 const Verb *find_verb(const std::string &name);

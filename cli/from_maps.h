@@ -44,7 +44,8 @@ Result<std::string> read_client(const maps::Tables &tables, uint32_t cs_id, cons
 
 bool in_use(const maps::instance &instance);   // active, draining or dead: has, or may have, flows
 std::string interface_name(uint32_t ifindex);  // "if7" where the kernel has no name for it here
-std::string format_prefix(const maps::address &prefix, unsigned bits);  // "10.1.0.0/16"; bits of 128; a host has no length
+std::string format_prefix(const maps::address &prefix,
+                          unsigned bits);  // "10.1.0.0/16"; bits of 128; a host has no length
 // "10.1.0.0/16", "10.1.0.2", "fd00::/8"; `bits` counts in the 128-bit address.
 std::optional<maps::address> parse_prefix(const std::string &text, unsigned &bits);
 bool in_prefix(const maps::address &a, const maps::address &prefix, unsigned bits);
@@ -53,9 +54,9 @@ double jiffies_to_seconds(const maps::Tables &tables, int64_t jiffies);
 std::map<uint16_t, uint32_t> ring_shares(const maps::Tables &tables, const maps::service_record &record);
 
 struct LiveFlow {
-  std::size_t index = 0;                    // entry number, as in flow_records
+  std::size_t index = 0;  // entry number, as in flow_records
   uint64_t word = 0;
-  uint32_t idle = 0;                        // jiffies
+  uint32_t idle = 0;  // jiffies
   uint64_t packets = 0;
   const maps::flow_record *record = nullptr;  // null: the record is being written
   uint16_t slot() const { return word & FLOW_SLOT_MASK; }

@@ -36,7 +36,8 @@ std::string render(const Grid &grid, const Layout &layout) {
   }
   const auto total = std::to_string(grid.total) + " entries in use\n";
   if (grid.rows.empty()) return total;
-  return table.render(layout) + (grid.rows.size() < grid.total ? std::to_string(grid.rows.size()) + " of " + total : total);
+  return table.render(layout) +
+         (grid.rows.size() < grid.total ? std::to_string(grid.rows.size()) + " of " + total : total);
 }
 
 std::string json(const Grid &grid) {

@@ -15,15 +15,15 @@ namespace catsbpf::cli {
 using Cell = std::variant<uint64_t, std::string>;
 
 struct GridColumn {
-  std::string name;              // of the JSON member; in capitals the title
+  std::string name;  // of the JSON member; in capitals the title
   Shorten shorten = Shorten::never;
 };
 
 struct Grid {
-  std::string name;              // of the JSON array
+  std::string name;  // of the JSON array
   std::vector<GridColumn> columns;
   std::vector<std::vector<Cell>> rows{};
-  uint64_t total = 0;            // entries in use; rows may be fewer (--limit)
+  uint64_t total = 0;  // entries in use; rows may be fewer (--limit)
 };
 std::string render(const Grid &grid, const Layout &layout);
 std::string json(const Grid &grid);

@@ -24,9 +24,12 @@ catsbpf::cli::Layout layout_of_stdout() {
 
 int main(int count, char **words) {
   using namespace catsbpf;
-  const cli::World world{std::cout, std::cerr,
+  const cli::World world{std::cout,
+                         std::cerr,
                          [](const char *name) { return static_cast<const char *>(std::getenv(name)); },
-                         cli::Remote::over_http, maps::Tables::open, layout_of_stdout()};
+                         cli::Remote::over_http,
+                         maps::Tables::open,
+                         layout_of_stdout()};
   const auto exit = cli::run({words + 1, words + count}, world);
   std::cout.flush();
   if (!std::cout && exit == cli::Exit::done) {

@@ -16,13 +16,13 @@ enum class Api { agent, site, platform, ingress };
 struct Options {
   std::string socket = "/run/catsbpf/catsbpfd.sock";
   std::string pins = "/sys/fs/bpf/catsbpf";
-  std::string url;                          // --url: for whichever API the verb asks
+  std::string url;  // --url: for whichever API the verb asks
   std::string site_url, platform_url, ingress_url;
   std::string certificate, key, authority;  // PEM files
   std::string domain;                       // of the SPIFFE names
   std::string token;
   bool json = false;
-  bool wide = false;                        // never shorten a column
+  bool wide = false;  // never shorten a column
 
   // The URL for `api`, or a usage error that names the environment variable.
   Result<std::string> url_of(Api api) const;

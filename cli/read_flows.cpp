@@ -17,11 +17,16 @@ using maps::Tables;
 
 std::string protocol_name(uint8_t protocol) {
   switch (protocol) {
-    case IPPROTO_TCP: return "tcp";
-    case IPPROTO_UDP: return "udp";
-    case IPPROTO_ICMP: return "icmp";
-    case IPPROTO_ICMPV6: return "icmp6";
-    default: return std::to_string(protocol);
+    case IPPROTO_TCP:
+      return "tcp";
+    case IPPROTO_UDP:
+      return "udp";
+    case IPPROTO_ICMP:
+      return "icmp";
+    case IPPROTO_ICMPV6:
+      return "icmp6";
+    default:
+      return std::to_string(protocol);
   }
 }
 
@@ -65,7 +70,8 @@ v1::Flow message_of(const Tables &tables, const LiveFlow &flow, const ServiceNam
   row.set_destination(maps::format_address(record.destination));
   row.set_destination_port(ntohs(record.destination_port));
   row.set_protocol(protocol_name(record.protocol));
-  row.set_age_s(jiffies_to_seconds(tables, static_cast<int32_t>(static_cast<uint32_t>(tables.jiffies()) - record.created)));
+  row.set_age_s(
+      jiffies_to_seconds(tables, static_cast<int32_t>(static_cast<uint32_t>(tables.jiffies()) - record.created)));
   return row;
 }
 
@@ -104,8 +110,9 @@ v1::FlowList read_flows(const Tables &tables, const FlowFilter &filter, const Se
     if (!filter.count_only) found.push_back(flow);
   });
   const auto count = filter.limit == 0 ? found.size() : std::min(filter.limit, found.size());
-  std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count), found.end(),
-                    [](const auto &a, const auto &b) { return std::pair(a.idle, a.index) < std::pair(b.idle, b.index); });
+  std::partial_sort(
+      found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count), found.end(),
+      [](const auto &a, const auto &b) { return std::pair(a.idle, a.index) < std::pair(b.idle, b.index); });
   for (std::size_t i = 0; i < count; ++i) *list.add_flows() = message_of(tables, found[i], names);
   list.set_total(total);
   list.set_capacity(tables.flows().size() * FLOW_LINE_ENTRIES);

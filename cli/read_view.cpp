@@ -18,28 +18,40 @@ using maps::Tables;
 
 const char *state_name(const maps::instance &instance) {
   switch (instance.state) {
-    case maps::INSTANCE_ACTIVE: return "active";
-    case maps::INSTANCE_DRAINING: return "draining";
-    case maps::INSTANCE_DEAD: return "dead";
-    case maps::INSTANCE_RETIRED: return "retired";
-    default: return "free";
+    case maps::INSTANCE_ACTIVE:
+      return "active";
+    case maps::INSTANCE_DRAINING:
+      return "draining";
+    case maps::INSTANCE_DEAD:
+      return "dead";
+    case maps::INSTANCE_RETIRED:
+      return "retired";
+    default:
+      return "free";
   }
 }
 
 const char *state_name(const maps::path &path) {
   switch (path.state) {
-    case maps::PATH_RESOLVED: return "resolved";
-    case maps::PATH_UNRESOLVED: return "unresolved";
-    case maps::PATH_DEAD: return "dead";
-    default: return "free";
+    case maps::PATH_RESOLVED:
+      return "resolved";
+    case maps::PATH_UNRESOLVED:
+      return "unresolved";
+    case maps::PATH_DEAD:
+      return "dead";
+    default:
+      return "free";
   }
 }
 
 std::string locator_text(const maps::locator &locator) {
   std::string text = format_prefix(locator.prefix, locator.length);
-  if (locator.protocol == IPPROTO_TCP) text += " tcp";
-  else if (locator.protocol == IPPROTO_UDP) text += " udp";
-  else if (locator.protocol != 0) text += " protocol " + std::to_string(locator.protocol);
+  if (locator.protocol == IPPROTO_TCP)
+    text += " tcp";
+  else if (locator.protocol == IPPROTO_UDP)
+    text += " udp";
+  else if (locator.protocol != 0)
+    text += " protocol " + std::to_string(locator.protocol);
   const bool any = (locator.port_min == 0 && locator.port_max == 65535) || (!locator.port_min && !locator.port_max);
   if (!any) text += " " + std::to_string(locator.port_min);
   if (!any && locator.port_max != locator.port_min) text += "-" + std::to_string(locator.port_max);

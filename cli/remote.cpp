@@ -38,9 +38,12 @@ class HttpRemote : public Remote {
 // Roles that may answer as this API, the usual one first: an agent has one certificate for all its roles.
 std::vector<std::string> roles_of(Api api) {
   switch (api) {
-    case Api::site: return {"service-metric-agent", "path-selector"};
-    case Api::platform: return {"platform"};
-    default: return {"path-selector", "ingress", "service-metric-agent", "egress"};
+    case Api::site:
+      return {"service-metric-agent", "path-selector"};
+    case Api::platform:
+      return {"platform"};
+    default:
+      return {"path-selector", "ingress", "service-metric-agent", "egress"};
   }
 }
 
@@ -107,8 +110,12 @@ Result<> HttpRemote::watch(const Call &call, const std::function<void(const Even
   interrupts.async_wait([&](const auto &, int) { io.stop(); });
   Result<> ended = done();  // by an interrupt
   const auto read = [&]() -> boost::asio::awaitable<void> {
-    auto result = co_await http::watch(*target, call.path,
-                                       [&](const http::Event &e) { event({e.name, e.data}); }, headers_of(call));
+    auto result = co_await http::watch(
+        *target, call.path,
+        [&](const http::Event &e) {
+          event({e.name, e.data});
+        },
+        headers_of(call));
     ended = result ? Result<>{Error{"the server ended the stream", "run it again to go on"}} : result;
     io.stop();
   };
@@ -134,8 +141,10 @@ std::string url_encoded(const std::string &text) {
     const auto byte = static_cast<unsigned char>(character);
     const bool plain = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') ||
                        byte == '-' || byte == '.' || byte == '_' || byte == '~';
-    if (plain) encoded += character;
-    else encoded += {'%', kHex[byte >> 4], kHex[byte & 15]};
+    if (plain)
+      encoded += character;
+    else
+      encoded += {'%', kHex[byte >> 4], kHex[byte & 15]};
   }
   return encoded;
 }

@@ -44,8 +44,9 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
   facts.add("rule", or_dash(explanation.rule()));
   facts.add("instance", verdict(explanation));
   if (!explanation.client().empty())
-    facts.add("client", explanation.client() + ": " +
-                            (explanation.client_rule().empty() ? "no session, no live flow" : explanation.client_rule()));
+    facts.add("client",
+              explanation.client() + ": " +
+                  (explanation.client_rule().empty() ? "no session, no live flow" : explanation.client_rule()));
   Table table({{""},
                {"CSCI-ID", Align::right},
                {"SITE", Align::left, Shorten::end, 6},
@@ -58,10 +59,13 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
                {"REASON", Align::left, Shorten::end, 30}});
   for (const auto &candidate : explanation.candidates()) {
     const bool winner = explanation.csci_id() != 0 && candidate.csci_id() == explanation.csci_id();
-    table.row({winner ? "*" : candidate.eligible() ? "" : "x", std::to_string(candidate.csci_id()), or_dash(candidate.site()),
-               or_dash(candidate.egress()), si(candidate.gas()), decimal(candidate.cost()),
-               milliseconds(candidate.real_delay_ms()), candidate.eligible() ? decimal(candidate.score()) : "-",
-               percent(candidate.share()), or_dash(candidate.reason())});
+    table.row({winner                 ? "*"
+               : candidate.eligible() ? ""
+                                      : "x",
+               std::to_string(candidate.csci_id()), or_dash(candidate.site()), or_dash(candidate.egress()),
+               si(candidate.gas()), decimal(candidate.cost()), milliseconds(candidate.real_delay_ms()),
+               candidate.eligible() ? decimal(candidate.score()) : "-", percent(candidate.share()),
+               or_dash(candidate.reason())});
   }
   auto text = facts.render(layout);
   if (explanation.candidates_size() > 0) text += "\n" + table.render(layout) + "* chosen, x may not take it\n";
@@ -83,7 +87,8 @@ Result<Exit> explain(Context &context, const Arguments &arguments) {
     const auto rule = client_rule(context, explanation->cs_id(), *client);
     if (!rule) context.err << "flows of the client are not shown: " << printable(rule.error().what) << "\n";
     // What the packets meet, before what the agent wants them to meet.
-    else if (!rule->empty()) explanation->set_client_rule(*rule);
+    else if (!rule->empty())
+      explanation->set_client_rule(*rule);
   }
   show(context, *explanation);
   return Exit::done;

@@ -2,6 +2,7 @@
 // Files that people hand to `site table` and `platform put`. JSON is YAML, so one reader does for both.
 #include <yaml-cpp/yaml.h>
 
+#include <cerrno>
 #include <fstream>
 #include <iostream>
 #include <iterator>

@@ -31,8 +31,8 @@ Result<FlowFilter> filter_of(const Arguments &arguments, const ServiceNames &nam
 }  // namespace
 
 std::string render(const v1::FlowList &list, const Layout &layout) {
-  const auto total = std::to_string(list.total()) + (list.total() == 1 ? " live flow" : " live flows") + ", the table holds " +
-                     si(list.capacity()) + "\n";
+  const auto total = std::to_string(list.total()) + (list.total() == 1 ? " live flow" : " live flows") +
+                     ", the table holds " + si(list.capacity()) + "\n";
   if (list.flows_size() == 0) return total;
   Table table({{"SOURCE", Align::left, Shorten::middle, 20},
                {"DESTINATION", Align::left, Shorten::middle, 18},

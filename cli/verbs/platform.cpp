@@ -26,7 +26,8 @@ std::string locator_text(const v1::Locator &locator) {
 std::string computing_time_text(const v1::ComputingTime &time) {
   if (!time.text().empty()) return time.text();
   if (time.max_us() == 0) return "-";
-  return (time.min_us() > 0 ? milliseconds(time.min_us() / 1000.0) + "-" : "") + milliseconds(time.max_us() / 1000.0) + " ms";
+  return (time.min_us() > 0 ? milliseconds(time.min_us() / 1000.0) + "-" : "") + milliseconds(time.max_us() / 1000.0) +
+         " ms";
 }
 
 Result<Exit> put(Context &context, const std::string &file) {
@@ -41,7 +42,8 @@ Result<Exit> put(Context &context, const std::string &file) {
 }
 
 Result<Exit> remove(Context &context, const std::string &id) {
-  const auto reply = context.remote.call({.api = Api::platform, .method = "DELETE", .path = "/v1/services/" + url_encoded(id)});
+  const auto reply =
+      context.remote.call({.api = Api::platform, .method = "DELETE", .path = "/v1/services/" + url_encoded(id)});
   if (!reply) return reply.error();
   if (!reply->good()) return reply->error();
   v1::ServiceChange change;
@@ -58,8 +60,10 @@ Result<Exit> watch(Context &context) {
       context.err << "error: cannot read an event: " << printable(parsed.error().what) << "\n";
       return;
     }
-    if (context.options.json) context.out << to_json(change) << std::endl;
-    else context.out << render(change, context.layout) << std::flush;
+    if (context.options.json)
+      context.out << to_json(change) << std::endl;
+    else
+      context.out << render(change, context.layout) << std::flush;
   };
   const auto ended = context.remote.watch({.api = Api::platform, .path = "/v1/services/watch"}, print);
   if (!ended) return ended.error();
@@ -99,8 +103,10 @@ std::string render(const v1::Service &service, const Layout &layout) {
   for (const auto &locator : service.locators()) facts.add("locator", locator_text(locator));
   const auto &affinity = service.affinity();
   if (affinity.timeout_s() != 0) facts.add("flow timeout", std::to_string(affinity.timeout_s()) + "s");
-  facts.add("policy", or_dash(service.policy().ring()) + " for the ring, " + or_dash(service.policy().request()) + " for requests");
-  if (service.sla().max_delay_us() != 0) facts.add("bearable delay", milliseconds(service.sla().max_delay_us() / 1000.0) + " ms");
+  facts.add("policy", or_dash(service.policy().ring()) + " for the ring, " + or_dash(service.policy().request()) +
+                          " for requests");
+  if (service.sla().max_delay_us() != 0)
+    facts.add("bearable delay", milliseconds(service.sla().max_delay_us() / 1000.0) + " ms");
   facts.add("revision", std::to_string(service.revision()));
   return facts.render(layout);
 }
@@ -131,7 +137,8 @@ Result<Exit> platform(Context &context, const Arguments &arguments) {
   if (what == "remove") return remove(context, words[1]);
   std::string text = words[1];
   for (std::size_t i = 2; i < words.size(); ++i) text += " " + words[i];
-  return show_answer<v1::ServiceCatalogue>(context, {.api = Api::platform, .path = "/v1/services?search=" + url_encoded(text)});
+  return show_answer<v1::ServiceCatalogue>(context,
+                                           {.api = Api::platform, .path = "/v1/services?search=" + url_encoded(text)});
 }
 
 }  // namespace catsbpf::cli

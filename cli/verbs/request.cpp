@@ -84,7 +84,8 @@ Result<Exit> request(Context &context, const Arguments &arguments) {
   if (arguments.positional().empty()) return show_answer<v1::ReservationList>(context, {.path = "/v1/requests"});
   const auto value = request_of(arguments);
   if (!value) return value.error();
-  const auto reply = context.remote.call({.api = Api::ingress, .method = "POST", .path = "/v1/requests", .body = to_json(*value)});
+  const auto reply =
+      context.remote.call({.api = Api::ingress, .method = "POST", .path = "/v1/requests", .body = to_json(*value)});
   if (!reply) return reply.error();
   // A refusal is an acknowledgement as well (success = false), whatever its status.
   Granted granted;
@@ -97,8 +98,9 @@ Result<Exit> request(Context &context, const Arguments &arguments) {
   show(context, granted);
   if (granted.acknowledgement.success()) return Exit::done;
   // The acknowledgement is the answer; why nobody would have it is the operator's to see.
-  return Error{"no instance of " + value->service_id() + " grants the request",
-               "catsbpf explain " + value->service_id() + " with the same --gas --cost --delay at the ingress says why"};
+  return Error{
+      "no instance of " + value->service_id() + " grants the request",
+      "catsbpf explain " + value->service_id() + " with the same --gas --cost --delay at the ingress says why"};
 }
 
 Result<Exit> finish(Context &context, const Arguments &arguments) {
@@ -111,8 +113,10 @@ Result<Exit> finish(Context &context, const Arguments &arguments) {
   const auto reply = context.remote.call(*call);
   if (!reply) return reply.error();
   if (!reply->good()) return reply->error();
-  if (context.options.json) context.out << nlohmann::ordered_json{{"finished", call->path}}.dump(2) << "\n";
-  else context.out << "finished " << call->path << "\n";
+  if (context.options.json)
+    context.out << nlohmann::ordered_json{{"finished", call->path}}.dump(2) << "\n";
+  else
+    context.out << "finished " << call->path << "\n";
   return Exit::done;
 }
 

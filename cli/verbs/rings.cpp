@@ -21,7 +21,8 @@ std::string render(const v1::RingList &list, const Layout &layout) {
     auto slots = std::to_string(ring.slots());
     if (ring.members_size() == 0) table.row({service, slots, "-", "-", "-", "-", "no instance takes new flows"}, true);
     for (const auto &member : ring.members()) {
-      const auto bar = static_cast<std::size_t>(std::lround(std::max(0.0, std::min(1.0, member.share())) * kBarColumns));
+      const auto bar =
+          static_cast<std::size_t>(std::lround(std::max(0.0, std::min(1.0, member.share())) * kBarColumns));
       table.row({service, slots, std::to_string(member.csci_id()), member.weight() < 0 ? "-" : decimal(member.weight()),
                  std::to_string(member.slots()), percent(member.share()), std::string(bar, '#')});
       service.clear();

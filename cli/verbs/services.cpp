@@ -44,8 +44,9 @@ Result<uint32_t> cs_id_of(const std::string &service, const ServiceNames &names)
   for (const auto &[cs_id, service_id] : names)
     if (service_id == service) return cs_id;
   if (const auto number = parse_number("service", service)) return static_cast<uint32_t>(*number);
-  return Error{"service '" + service + "' is not known",
-               names.empty() ? "the agent is down, only the CS-ID is known: give the number" : "catsbpf services lists them"};
+  return Error{
+      "service '" + service + "' is not known",
+      names.empty() ? "the agent is down, only the CS-ID is known: give the number" : "catsbpf services lists them"};
 }
 
 }  // namespace catsbpf::cli

@@ -21,12 +21,12 @@ std::string render(const v1::SessionList &list, const Layout &layout) {
                {"RESYNCS", Align::right},
                {"REFUSED", Align::right}});
   for (const auto &session : list.sessions()) {
-    table.row({session.peer(), or_dash(session.site()), session.direction(), session.state(), or_dash(session.address()),
-               std::to_string(session.epoch()), std::to_string(session.sequence()),
-               si(session.sequence() - std::min(session.sequence(), session.acknowledged())),
-               std::to_string(session.rows()), duration(session.heard_s()), std::to_string(session.resyncs()),
-               si(session.refused())},
-              session.state() != "up");
+    table.row(
+        {session.peer(), or_dash(session.site()), session.direction(), session.state(), or_dash(session.address()),
+         std::to_string(session.epoch()), std::to_string(session.sequence()),
+         si(session.sequence() - std::min(session.sequence(), session.acknowledged())), std::to_string(session.rows()),
+         duration(session.heard_s()), std::to_string(session.resyncs()), si(session.refused())},
+        session.state() != "up");
     if (!session.reason().empty()) table.note(session.reason());
   }
   return table.render(layout);

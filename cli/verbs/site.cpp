@@ -24,8 +24,8 @@ std::string render_rows(const Rows &rows, const Layout &layout) {
   for (const v1::SiteRow &row : rows) {
     std::string egresses;
     for (const auto &egress : row.egresses()) egresses += (egresses.empty() ? "" : ",") + egress;
-    table.row({service_label(row.service_id(), row.cs_id()), std::to_string(row.csci_id()), si(row.gas()), si(row.in_use()),
-               decimal(row.cost()), or_dash(row.contact()), or_dash(row.contact6()),
+    table.row({service_label(row.service_id(), row.cs_id()), std::to_string(row.csci_id()), si(row.gas()),
+               si(row.in_use()), decimal(row.cost()), or_dash(row.contact()), or_dash(row.contact6()),
                row.access_delay_us() == 0 ? "-" : milliseconds(row.access_delay_us() / 1000.0),
                row.draining() ? "draining" : "active", or_dash(egresses)});
   }
@@ -58,8 +58,10 @@ Result<v1::SiteDeltas> delta_of(const Arguments &arguments) {
   if (const auto gas = arguments.text("gas")) {
     const auto amount = parse_amount("--gas", *gas);
     if (!amount) return amount.error();
-    if (amount->relative) delta.set_gas_change(static_cast<int32_t>(amount->value));
-    else delta.set_gas(static_cast<uint32_t>(amount->value));
+    if (amount->relative)
+      delta.set_gas_change(static_cast<int32_t>(amount->value));
+    else
+      delta.set_gas(static_cast<uint32_t>(amount->value));
   }
   const auto cost = arguments.decimal("cost");
   if (!cost) return cost.error();
@@ -107,11 +109,14 @@ Result<Exit> finished(Context &context, const Arguments &arguments) {
   if (reservation->has_value() == csci->has_value()) return usage_error("give either --reservation or --csci");
   heartbeat.set_reservation(reservation->value_or(0));
   heartbeat.set_csci_id(static_cast<uint32_t>(csci->value_or(0)));
-  const auto reply = context.remote.call({.api = Api::site, .method = "POST", .path = "/v1/finished", .body = to_json(heartbeat)});
+  const auto reply =
+      context.remote.call({.api = Api::site, .method = "POST", .path = "/v1/finished", .body = to_json(heartbeat)});
   if (!reply) return reply.error();
   if (!reply->good()) return reply->error();
-  if (context.options.json) context.out << json(heartbeat);
-  else context.out << "finished\n";
+  if (context.options.json)
+    context.out << json(heartbeat);
+  else
+    context.out << "finished\n";
   return Exit::done;
 }
 
@@ -124,12 +129,14 @@ std::string render(const v1::SiteTable &table, const Layout &layout) {
 
 std::string render(const v1::SiteDeltaResult &result, const Layout &layout) {
   return "epoch " + std::to_string(result.epoch()) + ", sequence " + std::to_string(result.sequence()) + ": " +
-         bytes(result.wire_bytes()) + " on the session\n" + (result.rows_size() > 0 ? render_rows(result.rows(), layout) : "");
+         bytes(result.wire_bytes()) + " on the session\n" +
+         (result.rows_size() > 0 ? render_rows(result.rows(), layout) : "");
 }
 
 Result<Exit> site(Context &context, const Arguments &arguments) {
   const auto what = arguments.word(0);
-  if (what != "delta" && arguments.positional().size() > 1) return usage_error("unexpected word '" + arguments.word(1) + "'");
+  if (what != "delta" && arguments.positional().size() > 1)
+    return usage_error("unexpected word '" + arguments.word(1) + "'");
   if (what == "table") return table(context, arguments);
   if (what == "delta") return delta(context, arguments);
   if (what == "finished") return finished(context, arguments);

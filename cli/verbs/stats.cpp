@@ -6,9 +6,14 @@
 namespace catsbpf::cli {
 
 std::string render(const v1::Stats &stats, const Layout &layout) {
-  Table table({{"CS-ID", Align::right}, {"CSCI-ID", Align::right}, {"DIRECTION"}, {"PACKETS", Align::right}, {"BYTES", Align::right}});
+  Table table({{"CS-ID", Align::right},
+               {"CSCI-ID", Align::right},
+               {"DIRECTION"},
+               {"PACKETS", Align::right},
+               {"BYTES", Align::right}});
   for (const auto &row : stats.instances())
-    table.row({std::to_string(row.cs_id()), std::to_string(row.csci_id()), row.direction(), si(row.packets()), bytes(row.bytes())});
+    table.row({std::to_string(row.cs_id()), std::to_string(row.csci_id()), row.direction(), si(row.packets()),
+               bytes(row.bytes())});
   Facts flows;
   flows.add("flows inserted", si(stats.flows_inserted()));
   flows.add("expired", si(stats.flows_expired()));

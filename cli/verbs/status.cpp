@@ -42,7 +42,8 @@ std::string render(const v1::Status &status, const Layout &layout) {
   if (!status.node().empty()) facts.add("node", status.node() + " (" + joined(status.roles()) + ")");
   if (!status.version().empty()) facts.add("version", status.version());
   facts.add("agent", agent_line(status));
-  facts.add("view", "epoch " + std::to_string(status.view_epoch()) + ", published " + duration(status.view_age_s()) + " ago");
+  facts.add("view",
+            "epoch " + std::to_string(status.view_epoch()) + ", published " + duration(status.view_age_s()) + " ago");
   if (!status.programming().empty()) facts.add("programming", status.programming());
   facts.add("bypass", status.bypass() ? "on: new flows follow plain routing" : "off");
   facts.add("steering", std::to_string(status.services()) + " services, " + std::to_string(status.instances()) +
@@ -50,7 +51,8 @@ std::string render(const v1::Status &status, const Layout &layout) {
   facts.add("flows", si(status.flows()) + " of " + si(status.flow_capacity()));
   if (status.agent_running()) {
     facts.add("platform", or_dash(status.platform()));
-    facts.add("sessions", std::to_string(status.sessions_up()) + " of " + std::to_string(status.sessions_configured()) + " up");
+    facts.add("sessions",
+              std::to_string(status.sessions_up()) + " of " + std::to_string(status.sessions_configured()) + " up");
   }
   facts.add("alarms", status.alarms() == 0 ? "none" : si(status.alarms()) + " packets, see catsbpf outcomes");
   for (const auto &warning : status.warnings()) facts.add("warning", warning);

@@ -61,7 +61,9 @@ TEST(CliFormat, ports_of_ipv6_addresses_stand_after_brackets) {
 
 TEST(CliFormat, text_from_outside_cannot_move_the_terminal) {
   EXPECT_EQ(printable("AR1\033[2J\n\x7f"), "AR1?[2J??");
-  EXPECT_EQ(printable("a\xc2\x9b" "b"), "a?b");
+  EXPECT_EQ(printable("a\xc2\x9b"
+                      "b"),
+            "a?b");
   EXPECT_EQ(printable("caf\xc3\xa9"), "caf\xc3\xa9");
   EXPECT_EQ(width("caf\xc3\xa9"), 4U);
 }
@@ -116,8 +118,12 @@ TEST(CliArguments, a_signed_change_is_a_value_and_no_option) {
 }
 
 TEST(CliArguments, unknown_incomplete_and_repeated_options_are_refused) {
-  for (const std::vector<std::string> &words :
-       {std::vector<std::string>{"--nope"}, {"--gas"}, {"--gas", "1", "--gas", "2"}, {"--all=yes"}, {"--al"}, {"--gas", "--all"}}) {
+  for (const std::vector<std::string> &words : {std::vector<std::string>{"--nope"},
+                                                {"--gas"},
+                                                {"--gas", "1", "--gas", "2"},
+                                                {"--all=yes"},
+                                                {"--al"},
+                                                {"--gas", "--all"}}) {
     const auto arguments = Arguments::parse(kSpecs, words);
     ASSERT_FALSE(arguments.ok()) << words[0];
     EXPECT_EQ(arguments.error().code, kUsage);
@@ -137,18 +143,24 @@ TEST(CliArguments, a_sign_makes_a_change_and_none_a_value) {
 TEST(CliArguments, numbers_are_whole_and_within_their_bounds) {
   EXPECT_EQ(*parse_number("id", "4294967295"), 4'294'967'295U);
   EXPECT_EQ(*parse_number("id", "18446744073709551615", UINT64_MAX), UINT64_MAX);
-  for (const char *wrong : {"", "-1", "1.0", "4294967296", " 1", "0x10"}) EXPECT_FALSE(parse_number("id", wrong).ok()) << wrong;
+  for (const char *wrong : {"", "-1", "1.0", "4294967296", " 1", "0x10"})
+    EXPECT_FALSE(parse_number("id", wrong).ok()) << wrong;
   EXPECT_EQ(*parse_decimal("cost", "0.5"), 0.5);
-  for (const char *wrong : {"", "-1", "nan", "inf", "1e999", "1,5"}) EXPECT_FALSE(parse_decimal("cost", wrong).ok()) << wrong;
+  for (const char *wrong : {"", "-1", "nan", "inf", "1e999", "1,5"})
+    EXPECT_FALSE(parse_decimal("cost", wrong).ok()) << wrong;
 }
 
 TEST(CliOptions, command_line_comes_before_environment) {
-  const auto environment = [](const char *name) { return std::string(name) == "CATSBPF_SOCKET" ? "/env.sock" : nullptr; };
-  const auto defaults = options_from(*Arguments::parse(global_options(), {}), [](const char *) -> const char * { return nullptr; });
+  const auto environment = [](const char *name) {
+    return std::string(name) == "CATSBPF_SOCKET" ? "/env.sock" : nullptr;
+  };
+  const auto defaults =
+      options_from(*Arguments::parse(global_options(), {}), [](const char *) -> const char * { return nullptr; });
   EXPECT_EQ(defaults.socket, "/run/catsbpf/catsbpfd.sock");
   EXPECT_EQ(defaults.pins, "/sys/fs/bpf/catsbpf");
   EXPECT_EQ(options_from(*Arguments::parse(global_options(), {}), environment).socket, "/env.sock");
-  EXPECT_EQ(options_from(*Arguments::parse(global_options(), {"--socket", "/me.sock"}), environment).socket, "/me.sock");
+  EXPECT_EQ(options_from(*Arguments::parse(global_options(), {"--socket", "/me.sock"}), environment).socket,
+            "/me.sock");
 }
 
 TEST(CliOptions, an_api_without_address_names_its_variable) {

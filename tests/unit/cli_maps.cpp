@@ -170,7 +170,8 @@ TEST(CliMaps, prefixes_of_both_families) {
   EXPECT_EQ(bits, 104U);
   EXPECT_TRUE(parse_prefix("fd00::/8", bits));
   EXPECT_EQ(bits, 8U);
-  for (const char *wrong : {"10.0.0.0/33", "fd00::/129", "10.0.0.0/", "x", "10.0.0.0/-1"}) EXPECT_FALSE(parse_prefix(wrong, bits)) << wrong;
+  for (const char *wrong : {"10.0.0.0/33", "fd00::/129", "10.0.0.0/", "x", "10.0.0.0/-1"})
+    EXPECT_FALSE(parse_prefix(wrong, bits)) << wrong;
   const auto in = [](const char *a, const char *prefix) {
     unsigned length = 0;
     const auto p = parse_prefix(prefix, length);
@@ -223,8 +224,9 @@ TEST(CliMaps, a_clients_session_and_flows_are_one_sentence) {
   EXPECT_EQ(*read_client(tables, 1, client), "1 live flow plainly routed; 2 live flows on CSCI-ID 1");
   tables.sessions_.push_back({{client, 1, 0}, {tables.now + 250 * 42, 7, 2, {}}});
   tables.sessions_.push_back({{client, 2, 0}, {tables.now + 250 * 42, 8, 1, {}}});
-  EXPECT_EQ(*read_client(tables, 1, client),
-            "request 7 pins new flows to CSCI-ID 3 for another 42s; 1 live flow plainly routed; 2 live flows on CSCI-ID 1");
+  EXPECT_EQ(
+      *read_client(tables, 1, client),
+      "request 7 pins new flows to CSCI-ID 3 for another 42s; 1 live flow plainly routed; 2 live flows on CSCI-ID 1");
   tables.sessions_[0].second.expires = tables.now;
   EXPECT_EQ(*read_client(tables, 1, client), "1 live flow plainly routed; 2 live flows on CSCI-ID 1");
 }
@@ -233,9 +235,9 @@ TEST(CliMaps, every_map_but_the_secret_can_be_decoded) {
   auto tables = two_sites();
   tables.add_flow("10.1.0.2", 1, 1, 1, 0, 5);
   tables.sessions_.push_back({{*maps::parse_address("10.1.0.2"), 1, 0}, {1, 7, 2, {}}});
-  for (const char *name : {"control", "interfaces", "view_headers", "locators", "services", "rings", "instances", "paths", "deliveries",
-                           "sessions", "flows", "flow_records", "sweep", "outcomes", "flow_counters", "instance_counters",
-                           "delivery_counters"}) {
+  for (const char *name : {"control", "interfaces", "view_headers", "locators", "services", "rings", "instances",
+                           "paths", "deliveries", "sessions", "flows", "flow_records", "sweep", "outcomes",
+                           "flow_counters", "instance_counters", "delivery_counters"}) {
     const auto grid = decode_map(tables, name, 0);
     ASSERT_TRUE(grid.ok()) << name;
     ASSERT_FALSE(grid->rows.empty()) << name;

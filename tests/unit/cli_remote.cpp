@@ -35,11 +35,14 @@ class CliRemote : public testing::Test {
         const auto token = request.headers.find("authorization");
         http::Response response;
         response.body = request.method + " " + request.path + " " + request.body + " " +
-                        (token == request.headers.end() ? "" : token->second) + " " + (request.identity ? request.identity->name : "");
+                        (token == request.headers.end() ? "" : token->second) + " " +
+                        (request.identity ? request.identity->name : "");
         response.headers["Location"] = "/v1/requests/7";
         co_return response;
       };
-      const auto refuse = [](http::Request) -> awaitable<http::Response> { co_return http::failure(409, {"no", "not now"}); };
+      const auto refuse = [](http::Request) -> awaitable<http::Response> {
+        co_return http::failure(409, {"no", "not now"});
+      };
       const auto stream = [](http::Request) -> awaitable<http::Response> {
         http::Response response;
         response.stream = [](std::shared_ptr<http::EventStream> events) -> awaitable<void> {
@@ -187,8 +190,9 @@ TEST_F(CliRemote, a_missing_certificate_file_is_named) {
 TEST_F(CliRemote, a_watch_hands_on_events_until_the_server_ends) {
   serve_tls("platform");
   std::vector<std::string> events;
-  const auto ended = Remote::over_http(options_)->watch({.api = Api::platform, .path = "/watch"},
-                                                        [&](const Event &event) { events.push_back(event.name + " " + event.data); });
+  const auto ended =
+      Remote::over_http(options_)->watch({.api = Api::platform, .path = "/watch"},
+                                         [&](const Event &event) { events.push_back(event.name + " " + event.data); });
   EXPECT_THAT(events, testing::ElementsAre("put one", "remove two"));
   ASSERT_FALSE(ended.ok());
   EXPECT_THAT(ended.error().what, HasSubstr("ended the stream"));

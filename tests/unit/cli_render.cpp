@@ -16,8 +16,9 @@ void fill(Message &message, int rows) {
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
     const auto &field = *message.GetDescriptor()->field(i);
     if (field.containing_oneof() && !field.has_presence()) continue;
-    const std::string text = field.name() == "state"       ? "connecting"
-                             : field.name() == "reason"    ? "real delay 25.1 ms > 20 ms asked, and the lease would end too soon"
+    const std::string text = field.name() == "state" ? "connecting"
+                             : field.name() == "reason"
+                                 ? "real delay 25.1 ms > 20 ms asked, and the lease would end too soon"
                              : field.name() == "kind"      ? "alarm"
                              : field.name() == "direction" ? "out"
                              : field.name() == "protocol"  ? "icmp6"
@@ -28,14 +29,23 @@ void fill(Message &message, int rows) {
         case FieldDescriptor::CPPTYPE_STRING:
           many ? reflection.AddString(&message, &field, text) : reflection.SetString(&message, &field, text);
           break;
-        case FieldDescriptor::CPPTYPE_UINT32: reflection.SetUInt32(&message, &field, 65'535); break;
-        case FieldDescriptor::CPPTYPE_UINT64: reflection.SetUInt64(&message, &field, 123'456'789'012ULL); break;
-        case FieldDescriptor::CPPTYPE_DOUBLE: reflection.SetDouble(&message, &field, 0.123456); break;
-        case FieldDescriptor::CPPTYPE_BOOL: reflection.SetBool(&message, &field, true); break;
+        case FieldDescriptor::CPPTYPE_UINT32:
+          reflection.SetUInt32(&message, &field, 65'535);
+          break;
+        case FieldDescriptor::CPPTYPE_UINT64:
+          reflection.SetUInt64(&message, &field, 123'456'789'012ULL);
+          break;
+        case FieldDescriptor::CPPTYPE_DOUBLE:
+          reflection.SetDouble(&message, &field, 0.123456);
+          break;
+        case FieldDescriptor::CPPTYPE_BOOL:
+          reflection.SetBool(&message, &field, true);
+          break;
         case FieldDescriptor::CPPTYPE_MESSAGE:
           fill(many ? *reflection.AddMessage(&message, &field) : *reflection.MutableMessage(&message, &field), rows);
           break;
-        default: break;
+        default:
+          break;
       }
     }
   }
@@ -43,9 +53,10 @@ void fill(Message &message, int rows) {
 
 template <class Value>
 class CliFits : public testing::Test {};
-using Values = testing::Types<v1::Status, v1::ServiceStatusList, v1::InstanceList, v1::PathList, v1::RingList, v1::FlowList,
-                              v1::SessionList, v1::Stats, v1::OutcomeList, v1::Explanation, v1::ReservationList, v1::SiteTable,
-                              v1::SiteDeltaResult, v1::ServiceCatalogue, v1::Service, v1::ServiceChange, v1::DrainList, v1::Bypass>;
+using Values = testing::Types<v1::Status, v1::ServiceStatusList, v1::InstanceList, v1::PathList, v1::RingList,
+                              v1::FlowList, v1::SessionList, v1::Stats, v1::OutcomeList, v1::Explanation,
+                              v1::ReservationList, v1::SiteTable, v1::SiteDeltaResult, v1::ServiceCatalogue,
+                              v1::Service, v1::ServiceChange, v1::DrainList, v1::Bypass>;
 TYPED_TEST_SUITE(CliFits, Values);
 
 TYPED_TEST(CliFits, within_100_columns_with_long_addresses_and_ids) {

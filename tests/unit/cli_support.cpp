@@ -8,10 +8,12 @@
 
 namespace catsbpf::cli {
 
-void FakeTables::add_flow(const std::string &client, uint16_t port, uint16_t slot, uint16_t service, uint32_t idle_jiffies,
-                          uint32_t packets, uint64_t state) {
+void FakeTables::add_flow(const std::string &client, uint16_t port, uint16_t slot, uint16_t service,
+                          uint32_t idle_jiffies, uint32_t packets, uint64_t state) {
   std::size_t entry = 0;
-  const auto at = [&](std::size_t n) -> maps::flow_entry & { return flows_[n / FLOW_LINE_ENTRIES].entry[n % FLOW_LINE_ENTRIES]; };
+  const auto at = [&](std::size_t n) -> maps::flow_entry & {
+    return flows_[n / FLOW_LINE_ENTRIES].entry[n % FLOW_LINE_ENTRIES];
+  };
   while (entry < flows_.size() * FLOW_LINE_ENTRIES && at(entry).word != 0) ++entry;
   if (entry == flows_.size() * FLOW_LINE_ENTRIES) {
     flows_.emplace_back();
@@ -43,7 +45,8 @@ FakeTables two_sites() {
   tables.services_[1].timeout = 75'000;
   tables.services_[3].cs_id = 2;
   tables.services_[3].timeout = 15'000;
-  const auto locator = [&](const char *prefix, uint8_t length, uint8_t protocol, uint16_t least, uint16_t most, uint32_t target) {
+  const auto locator = [&](const char *prefix, uint8_t length, uint8_t protocol, uint16_t least, uint16_t most,
+                           uint32_t target) {
     maps::locator entry{};
     entry.prefix = *maps::parse_address(prefix);
     entry.kind = maps::LOCATOR_SERVICE;
@@ -60,7 +63,8 @@ FakeTables two_sites() {
   locator("10.255.0.1", 128, 0, 0, 65535, 0);
   tables.locators_.back().kind = maps::LOCATOR_TUNNEL;
   tables.rings_.resize(3);
-  for (uint32_t i = 0; i < 40; ++i) tables.rings_[1 + i / RING_LINE_SLOTS].slot[i % RING_LINE_SLOTS] = i % 4 == 3 ? 2 : 1;
+  for (uint32_t i = 0; i < 40; ++i)
+    tables.rings_[1 + i / RING_LINE_SLOTS].slot[i % RING_LINE_SLOTS] = i % 4 == 3 ? 2 : 1;
   tables.instances_.resize(4);
   const auto instance = [&](uint16_t slot, uint32_t csci_id, uint16_t path, uint8_t state) {
     auto &entry = tables.instances_[slot];
@@ -114,7 +118,9 @@ namespace {
 struct Borrowed : Remote {
   explicit Borrowed(FakeRemote &to) : to(to) {}
   Result<Reply> call(const Call &call) override { return to.call(call); }
-  Result<> watch(const Call &call, const std::function<void(const Event &)> &event) override { return to.watch(call, event); }
+  Result<> watch(const Call &call, const std::function<void(const Event &)> &event) override {
+    return to.watch(call, event);
+  }
   FakeRemote &to;
 };
 
@@ -125,19 +131,18 @@ Ran run_command(const std::string &words, FakeRemote &remote, const FakeTables *
   std::istringstream in(words);
   const std::vector<std::string> list{std::istream_iterator<std::string>(in), {}};
   std::ostringstream out, err;
-  const World world{
-      out,
-      err,
-      [&](const char *name) {
-        const auto found = environment.find(name);
-        return found == environment.end() ? nullptr : found->second.c_str();
-      },
-      [&](const Options &) { return std::make_unique<Borrowed>(remote); },
-      [&](const std::string &pins) -> Result<std::unique_ptr<maps::Tables>> {
-        if (!tables) return Error{"nothing is pinned at " + pins, "is catsbpfd set up here?", ENOENT};
-        return std::unique_ptr<maps::Tables>(std::make_unique<FakeTables>(*tables));
-      },
-      Layout{}};
+  const World world{out,
+                    err,
+                    [&](const char *name) {
+                      const auto found = environment.find(name);
+                      return found == environment.end() ? nullptr : found->second.c_str();
+                    },
+                    [&](const Options &) { return std::make_unique<Borrowed>(remote); },
+                    [&](const std::string &pins) -> Result<std::unique_ptr<maps::Tables>> {
+                      if (!tables) return Error{"nothing is pinned at " + pins, "is catsbpfd set up here?", ENOENT};
+                      return std::unique_ptr<maps::Tables>(std::make_unique<FakeTables>(*tables));
+                    },
+                    Layout{}};
   const auto exit = run(list, world);
   return {exit, out.str(), err.str()};
 }

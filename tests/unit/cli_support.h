@@ -15,7 +15,9 @@
 namespace catsbpf::cli {
 
 struct FakeTables : maps::Tables {
-  struct maps::control control_ {CATSBPF_LAYOUT, 0, 0, 250, 9'000, {}, {}};
+  struct maps::control control_ {
+    CATSBPF_LAYOUT, 0, 0, 250, 9'000, {}, {}
+  };
   struct maps::view_header header {};
   std::vector<maps::locator> locators_;
   std::vector<maps::service_record> services_;
@@ -49,14 +51,18 @@ struct FakeTables : maps::Tables {
   }
   Result<std::vector<maps::counter>> outcomes() const override { return outcomes_; }
   Result<maps::counter> instance_counter(uint32_t slot) const override { return maps::counter{slot * 10, slot * 1000}; }
-  Result<maps::counter> delivery_counter(uint32_t index) const override { return maps::counter{index * 7, index * 700}; }
+  Result<maps::counter> delivery_counter(uint32_t index) const override {
+    return maps::counter{index * 7, index * 700};
+  }
   Result<maps::flow_counters> flow_counters() const override { return maps::flow_counters{9, 8, 7, 6, 5, 4}; }
-  Result<std::vector<MapInfo>> maps() const override { return std::vector<MapInfo>{{"flows", "array", 4, 64, 2, 4096}}; }
+  Result<std::vector<MapInfo>> maps() const override {
+    return std::vector<MapInfo>{{"flows", "array", 4, 64, 2, 4096}};
+  }
   uint64_t jiffies() const override { return now; }
 
   // Puts a flow into the first free entry; lines and records grow as needed.
-  void add_flow(const std::string &client, uint16_t port, uint16_t slot, uint16_t service, uint32_t idle_jiffies, uint32_t packets,
-                uint64_t state = FLOW_STATE_USED);
+  void add_flow(const std::string &client, uint16_t port, uint16_t slot, uint16_t service, uint32_t idle_jiffies,
+                uint32_t packets, uint64_t state = FLOW_STATE_USED);
 };
 
 // Two instances (CSCI-ID 1 by 3/4 of the ring, 3 by 1/4) of CS-ID 1, on paths to 10.255.0.2 and .3; CS-ID 2 has none.

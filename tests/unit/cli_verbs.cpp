@@ -16,13 +16,41 @@ Reply reply(const google::protobuf::Message &message, int status = 200) { return
 TEST(CliVerbs, usage_errors_end_with_2_and_a_hint) {
   FakeRemote remote;
   const auto tables = two_sites();
-  for (const char *wrong :
-       {"nope", "status now", "flows --limit x", "flows --limit", "flows --client 300.1.1.1", "flows --count --count", "explain",
-        "explain AR1 AR2", "explain AR1 --client nobody", "explain AR1 --cost -1", "request AR1 --gas 0", "finish", "finish abc", "site",
-        "site nope", "site delta", "site delta 1", "site delta 1 --gas x", "site delta 1 --gas +1 --remove", "site delta 1 --drain yes",
-        "site finished", "site finished --csci 1 --reservation 2", "site table more", "platform", "platform get", "platform nope",
-        "platform list more", "drain instance", "drain planet mars", "drain instance x", "drain site s --service AR1", "drain --off",
-        "bypass maybe", "help nope", "--json --nope"}) {
+  for (const char *wrong : {"nope",
+                            "status now",
+                            "flows --limit x",
+                            "flows --limit",
+                            "flows --client 300.1.1.1",
+                            "flows --count --count",
+                            "explain",
+                            "explain AR1 AR2",
+                            "explain AR1 --client nobody",
+                            "explain AR1 --cost -1",
+                            "request AR1 --gas 0",
+                            "finish",
+                            "finish abc",
+                            "site",
+                            "site nope",
+                            "site delta",
+                            "site delta 1",
+                            "site delta 1 --gas x",
+                            "site delta 1 --gas +1 --remove",
+                            "site delta 1 --drain yes",
+                            "site finished",
+                            "site finished --csci 1 --reservation 2",
+                            "site table more",
+                            "platform",
+                            "platform get",
+                            "platform nope",
+                            "platform list more",
+                            "drain instance",
+                            "drain planet mars",
+                            "drain instance x",
+                            "drain site s --service AR1",
+                            "drain --off",
+                            "bypass maybe",
+                            "help nope",
+                            "--json --nope"}) {
     const auto ran = run_command(wrong, remote, &tables);
     EXPECT_EQ(ran.exit, Exit::usage) << wrong << ": " << ran.err;
     EXPECT_EQ(ran.out, "") << wrong;
@@ -162,7 +190,8 @@ TEST(CliVerbs, a_granted_request_shows_five_values_and_its_location) {
   const auto ran = run_command("request AR1 --gas 2 --cost 0.4 --delay 25 --lease 30", remote, nullptr);
   EXPECT_EQ(ran.exit, Exit::done);
   EXPECT_EQ(ran.out,
-            "service      AR1\ngas          2\nreal cost    0.5\nreal delay   21.5 ms\nsuccess      yes\nreservation  /v1/requests/7\n");
+            "service      AR1\ngas          2\nreal cost    0.5\nreal delay   21.5 ms\nsuccess      yes\nreservation  "
+            "/v1/requests/7\n");
   v1::ServiceRequest asked;
   ASSERT_TRUE(from_json(remote.calls[0].body, asked).ok());
   EXPECT_EQ(remote.calls[0].api, Api::ingress);
@@ -171,7 +200,8 @@ TEST(CliVerbs, a_granted_request_shows_five_values_and_its_location) {
   EXPECT_EQ(asked.delay_ms(), 25);
   EXPECT_EQ(asked.lease_s(), 30U);
   EXPECT_EQ(run_command("request AR1 --json", remote, nullptr).out,
-            "{\n  \"service_id\": \"AR1\",\n  \"gas\": 2,\n  \"real_cost\": 0.5,\n  \"real_delay_ms\": 21.5,\n  \"success\": true,\n"
+            "{\n  \"service_id\": \"AR1\",\n  \"gas\": 2,\n  \"real_cost\": 0.5,\n  \"real_delay_ms\": 21.5,\n  "
+            "\"success\": true,\n"
             "  \"location\": \"/v1/requests/7\"\n}\n");
 }
 
@@ -235,15 +265,18 @@ class CliFiles : public testing::Test {
     return name_;
   }
   void TearDown() override { std::remove(name_.c_str()); }
-  std::string name_ = testing::TempDir() + "cli_files_" + testing::UnitTest::GetInstance()->current_test_info()->name() + ".yaml";
+  std::string name_ =
+      testing::TempDir() + "cli_files_" + testing::UnitTest::GetInstance()->current_test_info()->name() + ".yaml";
 };
 
 TEST_F(CliFiles, yaml_and_json_tables_are_the_same) {
   v1::SiteTable yaml, json;
-  ASSERT_TRUE(read_message_file(write("rows:\n- {service_id: AR1, csci_id: 1, gas: 16, cost: 0.5, contact: 10.2.0.11, draining: true,\n"
-                                      "   egresses: [f2]}\n"),
-                                yaml)
-                  .ok());
+  ASSERT_TRUE(
+      read_message_file(
+          write("rows:\n- {service_id: AR1, csci_id: 1, gas: 16, cost: 0.5, contact: 10.2.0.11, draining: true,\n"
+                "   egresses: [f2]}\n"),
+          yaml)
+          .ok());
   EXPECT_TRUE(read_message_file(write(to_json(yaml)), json).ok());
   EXPECT_EQ(yaml.SerializeAsString(), json.SerializeAsString());
   EXPECT_EQ(yaml.rows(0).gas(), 16U);
@@ -268,7 +301,9 @@ TEST_F(CliFiles, platform_put_goes_to_the_services_own_path) {
   v1::Service service;
   service.set_service_id("AR1");
   remote.replies["PUT /v1/services/AR1"] = reply(service);
-  EXPECT_EQ(run_command("platform put " + write("service_id: AR1\ncs_id: 1\nlocators: [{prefix: 10.99.0.1}]\n"), remote, nullptr).exit,
+  EXPECT_EQ(run_command("platform put " + write("service_id: AR1\ncs_id: 1\nlocators: [{prefix: 10.99.0.1}]\n"), remote,
+                        nullptr)
+                .exit,
             Exit::done);
   ASSERT_TRUE(from_json(remote.calls[0].body, service).ok());
   EXPECT_EQ(service.locators(0).prefix(), "10.99.0.1");
@@ -284,7 +319,8 @@ TEST(CliVerbs, platform_watch_prints_changes) {
   change.mutable_put()->set_service_id("AR1");
   change.mutable_put()->set_cs_id(1);
   remote.events = {{"put", to_json(change)}, {"snapshot end", ""}, {"remove", R"({"revision": 4, "removed": "AR1"})"}};
-  EXPECT_EQ(run_command("platform watch", remote, nullptr).out, "put AR1 (CS-ID 1), revision 3\nremoved AR1, revision 4\n");
+  EXPECT_EQ(run_command("platform watch", remote, nullptr).out,
+            "put AR1 (CS-ID 1), revision 3\nremoved AR1, revision 4\n");
 }
 
 TEST(CliVerbs, platform_search_is_encoded) {
