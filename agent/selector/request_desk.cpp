@@ -135,8 +135,8 @@ asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRe
     outcome.answer.set_real_delay_ms(shown.real_delay_ms());
     outcome.answer.set_success(true);
     outcome.reservation = id;
-    log::info("request granted: reservation={} client={} service={} csci={} gas={} cost={} real_delay={} ms lease={} s rule=\"{}\"{}", id,
-              client, service_id, csci_id, wish->gas, shown.real_cost(), shown.real_delay_ms(), *lease, decision->rule,
+    log::info("request granted: reservation={} client={} service={} csci={} gas={} cost={} real_delay={} ms lease={} s why=\"{}\"{}", id,
+              client, service_id, csci_id, wish->gas, shown.real_cost(), shown.real_delay_ms(), *lease, decision->policy + ", " + verdict.reason,
               outcome.reason.empty() ? "" : " passed over: " + outcome.reason);
     outcome.reason.clear();
     co_return outcome;

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+
+#include "tests/unit/selector_fakes.h"
+#include "tests/unit/util_certificates.h"
+#include "tests/unit/util_loop.h"
+
+using namespace catsbpf;
+using namespace catsbpf::test;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+namespace {
+
+using Steering = SelectorTest;
+
+TEST_F(Steering, rows_and_services_become_rings_over_all_their_instances) {
+  open();
+  figure1();
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(1, 3));
+  EXPECT_THAT(programmer_.ring(2), ElementsAre(2));
+  EXPECT_EQ(programmer_.wish(1, 3), InstanceWish::kActive);
+  EXPECT_EQ(programmer_.services.at(1).locators[0].prefix(), "10.99.0.1");
+  EXPECT_GT(selector_->steering(1)->share(1), 0.5) << "nearer and cheaper";
+}
+
+TEST_F(Steering, many_touches_in_one_turn_make_one_hand_over) {
+  open();
+  figure1();
+  const int before = programmer_.puts;
+  for (uint32_t gas = 1; gas <= 50; gas++) rows("f2", {row(1, 1, gas * 10, 4)}, gas + 1);
+  turn();
+  EXPECT_EQ(programmer_.puts, before + 1);
+}
+
+TEST_F(Steering, small_changes_leave_the_data_plane_alone) {
+  open();
+  figure1();
+  const int before = programmer_.puts;
+  rows("f2", {row(1, 1, 3, 4.05)}, 2);
+  turn();
+  EXPECT_EQ(programmer_.puts, before);
+}
+
+TEST_F(Steering, instance_without_gas_leaves_the_ring_and_keeps_its_flows) {
+  open();
+  figure1();
+  rows("f2", {row(1, 1, 0, 4)}, 2);
+  turn();
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kActive);
+  EXPECT_EQ(programmer_.services.at(1).ring->slots.size(), 251u) << "the ring keeps its size";
+}
+
+TEST_F(Steering, frozen_origin_keeps_flows_and_takes_none) {
+  open();
+  figure1();
+  owners_.touched(table_.freeze("f2"), "f2", 1, 1);
+  turn();
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kDraining);
+}
+
+TEST_F(Steering, withdrawn_origin_leaves_its_instances_draining_until_it_speaks_again) {
+  open();
+  figure1();
+  owners_.touched(table_.withdraw("f2"), "f2", 1, 1);
+  turn();
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kDraining) << "packets may still get through";
+  EXPECT_EQ(programmer_.wish(2, 2), InstanceWish::kDraining);
+
+  // It returns without the row of CSCI-ID 2: that one was removed.
+  v1::SessionStatus up;
+  up.set_peer("f2");
+  up.set_site("site-2");
+  up.set_state("up");
+  owners_.statuses = {up};
+  rows("f2", {row(1, 1, 3, 4)}, 9);
+  turn();
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(1, 3));
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kActive);
+  EXPECT_THAT(programmer_.instances(2), IsEmpty());
+}
+
+TEST_F(Steering, removed_row_is_dead_then_forgotten) {
+  auto o = options();
+  o.forget_dead = std::chrono::milliseconds(1);
+  open(o);
+  figure1();
+  owners_.touched(table_.remove_rows("f2", {{1, 1}}), "f2", 1, 2);
+  turn();
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kDead);
+  until([&] { return programmer_.instances(1) == std::vector<uint32_t>{3}; });
+}
+
+TEST_F(Steering, removed_service_leaves_the_data_plane) {
+  open();
+  figure1();
+  selector_->remove_service("AR1");
+  turn();
+  EXPECT_FALSE(programmer_.services.contains(1));
+  EXPECT_TRUE(programmer_.services.contains(2));
+  EXPECT_EQ(selector_->steering(1), nullptr);
+}
+
+TEST_F(Steering, row_behind_an_unknown_egress_is_explained_and_not_programmed) {
+  open();
+  figure1();
+  const auto services = table_.put_rows("f9", "site-9", {"f9"}, {row(1, 9, 5, 1)});
+  ASSERT_TRUE(services);
+  owners_.touched(*services, "f9", 1, 1);
+  turn();
+  EXPECT_THAT(programmer_.instances(1), ElementsAre(1, 3));
+  const auto explanation = selector_->explain("AR1", "", std::nullopt);
+  ASSERT_TRUE(explanation);
+  EXPECT_EQ(explanation->candidates_size(), 3);
+  EXPECT_THAT(explanation->candidates(2).reason(), HasSubstr("no path to egress f9"));
+  EXPECT_THAT(selector_->warnings(), ElementsAre(HasSubstr("rows name egress f9")));
+}
+
+TEST_F(Steering, unknown_policy_keeps_the_ring_and_warns) {
+  open();
+  figure1();
+  auto changed = service("AR1", 1);
+  changed.mutable_policy()->set_ring("magic");
+  selector_->put_service(changed);
+  turn();
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(1, 3));
+  EXPECT_THAT(selector_->warnings(), ElementsAre(HasSubstr("magic")));
+}
+
+TEST_F(Steering, change_of_new_flows_is_logged_with_old_new_and_why) {
+  CapturedLog log;
+  open();
+  figure1();
+  log.clear();
+  rows("f2", {row(1, 1, 0, 4)}, 2);
+  until([&] { return !log.all().empty(); });
+  const auto lines = log.all();
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_THAT(lines[0], HasSubstr("new flows: service=AR1 cs_id=1 old=\"csci 1 "));
+  EXPECT_THAT(lines[0], HasSubstr("new=\"csci 3 100%\" why=\"csci 1 free 3 -> 0\""));
+}
+
+TEST_F(Steering, service_that_changes_often_is_logged_once_a_second) {
+  CapturedLog log;
+  open();
+  figure1();
+  log.clear();
+  for (uint32_t i = 0; i < 20; i++) {
+    rows("f2", {row(1, 1, i % 2 ? 3 : 0, 4)}, i + 2);
+    turn();
+  }
+  EXPECT_LE(log.all().size(), 1u);
+  until([&] { return !log.all().empty() && log.all().back().find("new=\"csci 1 ") != std::string::npos; });
+  EXPECT_LE(log.all().size(), 2u);
+}
+
+// ---- explain ----
+
+TEST_F(Steering, explain_gives_shares_and_reasons_of_all) {
+  open();
+  figure1();
+  const auto ring = selector_->explain("1", "", std::nullopt);  // by decimal CS-ID
+  ASSERT_TRUE(ring);
+  EXPECT_EQ(ring->service_id(), "AR1");
+  EXPECT_EQ(ring->policy(), "balanced");
+  EXPECT_EQ(ring->csci_id(), 0u) << "two share";
+  ASSERT_EQ(ring->candidates_size(), 2);
+  EXPECT_NEAR(ring->candidates(0).share() + ring->candidates(1).share(), 1, 1e-9);
+  EXPECT_DOUBLE_EQ(ring->candidates(0).real_delay_ms(), 11);
+
+  const auto asked = selector_->explain("AR1", "", cmas::Request{.gas = 4, .cost = 4, .delay = {}});
+  ASSERT_TRUE(asked);
+  EXPECT_EQ(asked->policy(), "closest-cost");
+  EXPECT_EQ(asked->csci_id(), 3u);
+  EXPECT_THAT(asked->candidates(1).reason(), HasSubstr("free 3 < 4"));
+
+  const auto none = selector_->explain("NOPE", "", std::nullopt);
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().code, ENOENT);
+}
+
+// ---- drains ----
+
+v1::Drain drain_of(uint32_t csci_id, const std::string &site = "", const std::string &egress = "", const std::string &service = "") {
+  v1::Drain d;
+  d.set_csci_id(csci_id);
+  d.set_site(site);
+  d.set_egress(egress);
+  d.set_service_id(service);
+  return d;
+}
+
+TEST_F(Steering, drains_move_new_flows_and_end) {
+  open();
+  figure1();
+  for (const auto &drain : {drain_of(1), drain_of(0, "site-2"), drain_of(0, "", "f2")}) {
+    ASSERT_TRUE(selector_->drain(drain, true));
+    turn();
+    EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
+    EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kDraining);
+    EXPECT_EQ(selector_->drains().drains_size(), 1);
+    ASSERT_TRUE(selector_->drain(drain, false));
+    turn();
+    EXPECT_THAT(programmer_.ring(1), ElementsAre(1, 3));
+    EXPECT_EQ(selector_->drains().drains_size(), 0);
+  }
+}
+
+TEST_F(Steering, drain_of_what_is_not_there_is_refused_by_name) {
+  open();
+  figure1();
+  const auto code = [&](const v1::Drain &drain) { return selector_->drain(drain, true).error().code; };
+  EXPECT_EQ(code(drain_of(77)), ENOENT);
+  EXPECT_EQ(code(drain_of(1, "", "", "TP1")), ENOENT);
+  EXPECT_EQ(code(drain_of(0, "site-9")), ENOENT);
+  EXPECT_EQ(code(drain_of(0, "", "f9")), ENOENT);
+  EXPECT_EQ(code(drain_of(0)), EINVAL);
+  EXPECT_EQ(code(drain_of(1, "site-2")), EINVAL);
+  rows("f3", {row(1, 3, 4, 6), row(2, 3, 1, 1)}, 2);
+  EXPECT_EQ(code(drain_of(3)), EINVAL) << "CSCI-ID 3 serves two services";
+  EXPECT_TRUE(selector_->drain(drain_of(3, "", "", "TP1"), true));
+}
+
+TEST_F(Steering, drains_survive_a_restart) {
+  Folder folder;
+  auto o = options();
+  o.state_directory = std::filesystem::path(folder.file("x")).parent_path();
+  open(o);
+  figure1();
+  ASSERT_TRUE(selector_->drain(drain_of(1), true));
+  ASSERT_TRUE(selector_->drain(drain_of(0, "site-3"), true));
+  selector_.reset();
+  table_ = {};
+  open(o);
+  figure1();
+  EXPECT_THAT(programmer_.ring(1), IsEmpty());
+  EXPECT_EQ(selector_->drains().drains_size(), 2);
+  EXPECT_EQ(selector_->drains().drains(0).service_id(), "AR1");
+}
+
+// ---- start ----
+
+TEST_F(Steering, restart_holds_the_view_until_platform_and_origins_are_known) {
+  auto o = options();
+  o.hold = true;
+  owners_.not_synced = {"f2", "sma3"};
+  open(o);
+  EXPECT_EQ(*programmer_.held, "the platform's catalogue, f2's rows, sma3's rows");
+  figure1();
+  selector_->platform_known();
+  EXPECT_EQ(*programmer_.held, "f2's rows, sma3's rows");
+  owners_.not_synced.clear();
+  owners_.synced();
+  EXPECT_FALSE(programmer_.held);
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(1, 3));
+}
+
+TEST_F(Steering, restart_does_not_wait_longer_than_it_may) {
+  auto o = options();
+  o.hold = true;
+  o.restart_hold = std::chrono::milliseconds(1);
+  o.programmed = {{{1, 1}, "f2"}, {{1, 3}, "f3"}};
+  owners_.not_synced = {"f2"};
+  open(o);
+  selector_->put_service(service("AR1", 1));
+  rows("f3", {row(1, 3, 4, 6)});
+  selector_->platform_known();
+  until([&] { return !programmer_.held.has_value(); });
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kDraining) << "its origin is away: its flows stay";
+  // f2 comes and has removed that row meanwhile.
+  owners_.not_synced.clear();
+  owners_.synced();
+  turn();
+  EXPECT_THAT(programmer_.instances(1), ElementsAre(3));
+}
+
+TEST_F(Steering, first_start_holds_nothing) {
+  owners_.not_synced = {"f2"};
+  open();
+  EXPECT_FALSE(programmer_.held);
+}
+
+// ---- publications ----
+
+TEST_F(Steering, publication_names_the_newest_delta_that_it_holds) {
+  open();
+  figure1();
+  programmer_.published(7, 1000);
+  rows("f2", {row(1, 1, 9, 4)}, 2);
+  programmer_.published(8, 2000);  // flipped before the delta was handed over
+  turn();
+  rows("f2", {row(1, 1, 10, 4)}, 3);
+  turn();
+  programmer_.published(9, 3000);
+  const auto list = selector_->journal().list(7);
+  ASSERT_EQ(list.publications_size(), 2);
+  EXPECT_EQ(list.publications(0).epoch(), 8u);
+  EXPECT_EQ(list.publications(0).applied(0).origin(), "f2");
+  EXPECT_EQ(list.publications(0).applied(0).sequence(), 1u);
+  EXPECT_EQ(list.publications(1).applied(0).sequence(), 3u);
+  EXPECT_EQ(list.publications(1).applied(1).origin(), "f3");
+  EXPECT_EQ(list.publications(1).published_ns(), 3000u);
+  EXPECT_GT(list.publications(1).applied(0).received_ns(), 0u);
+}
+
+TEST(Publications, journal_keeps_the_last_ones_and_what_they_hold) {
+  Journal journal(3);
+  journal.received("a", 1, 1, 10);
+  journal.handed_over();
+  journal.published(1, 100);
+  for (uint64_t epoch = 2; epoch <= 6; epoch++) {
+    journal.received("b", 1, epoch, epoch * 10);
+    journal.handed_over();
+    journal.published(epoch, epoch * 100);
+  }
+  const auto list = journal.list(0);
+  ASSERT_EQ(list.publications_size(), 3);
+  EXPECT_EQ(list.publications(0).epoch(), 4u);
+  ASSERT_EQ(list.publications(0).applied_size(), 2);
+  EXPECT_EQ(list.publications(0).applied(0).origin(), "a") << "known from before the oldest entry";
+  EXPECT_EQ(list.publications(0).applied(0).sequence(), 1u);
+  EXPECT_EQ(list.publications(0).applied(1).sequence(), 4u);
+  EXPECT_EQ(list.publications(2).applied(1).sequence(), 6u);
+  EXPECT_EQ(journal.list(6).publications_size(), 0);
+}
+
+}  // namespace
