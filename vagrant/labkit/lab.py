@@ -18,7 +18,7 @@ class Lab:
         self.name = name
         self.topology = topology or Topology()
         self.only = only                  # this machine is that one node (vagrant/Vagrantfile); None: all are here
-        self.build = pathlib.Path(build or os.environ.get("CATSBPF_BUILD") or REPOSITORY / "build" / "release")
+        self.build = pathlib.Path(build or os.environ.get("CATSBPF_BUILD") or REPOSITORY / "build" / "release").resolve()
         self.run = RUN / name
         self.pin_root = BPFFS / name
         self.hosts = self.run / "hosts"

@@ -86,8 +86,8 @@ def start_time(pid):
     return None if fields[0] == "Z" else fields[19]
 
 
-def agent(lab, node):
-    limits = ["setpriv", "--bounding-set", "-all" + "".join(f",+{c}" for c in CAPABILITIES),
+def agent(lab, node, capabilities=CAPABILITIES):
+    limits = ["setpriv", "--bounding-set", "-all" + "".join(f",+{c}" for c in capabilities),
               "--inh-caps", "-all", "--ambient-caps", "-all", "--no-new-privs", "--"]
     return Program(lab, node, "catsbpfd", [*limits, lab.agent_program, "--config", lab.files(node) / "catsbpfd.yaml"])
 

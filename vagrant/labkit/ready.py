@@ -44,6 +44,8 @@ def publish_tables(lab, seconds=15):
     for site in lab.topology.sites.values():
         if lab.only not in (None, site.node):
             continue
+        if not lab.only:
+            _must_run(lab, site.agent)
         client = api.site(lab, site.name)
         must(f"site API of {site.agent}", lambda: _has_table(client, site), seconds,
              f"vagrant/lab --name {lab.name} logs {site.agent}")
@@ -70,13 +72,18 @@ def cats(lab, seconds=30):
 
 
 def _in_sync(lab, node):
-    if not processes.agent(lab, node.name).pid():
-        return Missing("its process has ended")
+    _must_run(lab, node.name)
     try:
         status = api.operator(lab, node.name).get("/v1/status")
     except (OSError, LabError) as error:
         return Missing(str(error))
     return status["programming"] in ("in sync", "") or Missing(f"programming: {status['programming']}")
+
+
+def _must_run(lab, node):
+    program = processes.agent(lab, node)
+    if not program.pid():
+        raise LabError(f"the agent of {node} has ended: {program.log(6).strip()}", f"vagrant/lab --name {lab.name} logs {node}")
 
 
 def steering(lab):
