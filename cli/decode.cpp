@@ -59,6 +59,7 @@ Grid decode_maps(const std::vector<maps::Tables::MapInfo> &maps) {
     grid.rows.push_back({map.name, map.type, uint64_t{map.key_bytes}, uint64_t{map.value_bytes}, uint64_t{map.entries},
                          map.memory_bytes});
   grid.total = grid.rows.size();
+  grid.what = "maps";
   return grid;
 }
 

@@ -34,7 +34,7 @@ std::string render(const Grid &grid, const Layout &layout) {
     for (const auto &cell : row) cells.push_back(text_of(cell));
     table.row(std::move(cells));
   }
-  const auto total = std::to_string(grid.total) + " entries in use\n";
+  const auto total = std::to_string(grid.total) + " " + grid.what + "\n";
   if (grid.rows.empty()) return total;
   return table.render(layout) +
          (grid.rows.size() < grid.total ? std::to_string(grid.rows.size()) + " of " + total : total);

@@ -23,7 +23,8 @@ struct Grid {
   std::string name;  // of the JSON array
   std::vector<GridColumn> columns;
   std::vector<std::vector<Cell>> rows{};
-  uint64_t total = 0;  // entries in use; rows may be fewer (--limit)
+  uint64_t total = 0;           // of all rows; those here may be fewer (--limit)
+  std::string what = "in use";  // as in "3 in use"
 };
 std::string render(const Grid &grid, const Layout &layout);
 std::string json(const Grid &grid);

@@ -48,8 +48,10 @@ Result<v1::Status> read_status(const Tables &tables) {
   status.set_uptime_s(-1);
   status.set_bypass(control.bypass != 0);
   status.set_view_epoch(tables.view_header().epoch);
-  status.set_view_age_s(seconds_since(tables.view_header().published_ns));
-  status.set_heartbeat_age_s(jiffies_to_seconds(tables, static_cast<int64_t>(tables.jiffies() - control.heartbeat)));
+  status.set_view_age_s(tables.view_header().published_ns == 0 ? -1 : seconds_since(tables.view_header().published_ns));
+  status.set_heartbeat_age_s(
+      control.heartbeat == 0 ? -1
+                             : jiffies_to_seconds(tables, static_cast<int64_t>(tables.jiffies() - control.heartbeat)));
   const auto count = [](const auto &rows, auto &&used) {
     return static_cast<uint32_t>(std::count_if(rows.begin(), rows.end(), used));
   };

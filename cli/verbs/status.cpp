@@ -14,7 +14,9 @@ std::string joined(const google::protobuf::RepeatedPtrField<std::string> &texts)
 }
 
 std::string agent_line(const v1::Status &status) {
-  const auto heartbeat = "last sign of life " + duration(status.heartbeat_age_s()) + " ago";
+  const auto heartbeat = status.heartbeat_age_s() < 0
+                             ? "no sign of life yet"
+                             : "last sign of life " + duration(status.heartbeat_age_s()) + " ago";
   if (!status.agent_running()) return "not running, " + heartbeat;
   return "running for " + duration(status.uptime_s()) + ", " + heartbeat;
 }
@@ -42,8 +44,9 @@ std::string render(const v1::Status &status, const Layout &layout) {
   if (!status.node().empty()) facts.add("node", status.node() + " (" + joined(status.roles()) + ")");
   if (!status.version().empty()) facts.add("version", status.version());
   facts.add("agent", agent_line(status));
-  facts.add("view",
-            "epoch " + std::to_string(status.view_epoch()) + ", published " + duration(status.view_age_s()) + " ago");
+  const auto epoch = "epoch " + std::to_string(status.view_epoch());
+  facts.add("view", status.view_age_s() < 0 ? "none published yet"
+                                            : epoch + ", published " + duration(status.view_age_s()) + " ago");
   if (!status.programming().empty()) facts.add("programming", status.programming());
   facts.add("bypass", status.bypass() ? "on: new flows follow plain routing" : "off");
   facts.add("steering", std::to_string(status.services()) + " services, " + std::to_string(status.instances()) +

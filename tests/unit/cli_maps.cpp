@@ -259,7 +259,7 @@ TEST(CliMaps, a_limit_shortens_the_rows_and_not_the_total) {
             "INDEX  PREFIX      KIND     PROTOCOL  PORT MIN  PORT MAX  TARGET  NEXT\n"
             "    0  10.99.0.1   service         6        80        80       1     0\n"
             "    1  fd00:99::1  service         0         0     65535       1     0\n"
-            "2 of 4 entries in use\n");
+            "2 of 4 in use\n");
 }
 
 }  // namespace

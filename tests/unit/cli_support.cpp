@@ -38,6 +38,7 @@ void FakeTables::add_flow(const std::string &client, uint16_t port, uint16_t slo
 FakeTables two_sites() {
   FakeTables tables;
   tables.header.epoch = 42;
+  tables.header.published_ns = 1;
   tables.services_.resize(4);
   tables.services_[1].cs_id = 1;
   tables.services_[1].ring_first = 1;
