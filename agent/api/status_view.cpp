@@ -124,7 +124,8 @@ v1::Status status_view(const Parts &parts) {
     status.set_instances(static_cast<uint32_t>(parts.config->instances.size()));
   }
   status.set_platform(platform_text(parts));
-  for (const auto &session : sessions_view(parts).sessions()) {
+  const auto sessions = sessions_view(parts);
+  for (const auto &session : sessions.sessions()) {
     status.set_sessions_configured(status.sessions_configured() + 1);
     if (session.state() == "up") status.set_sessions_up(status.sessions_up() + 1);
   }
