@@ -67,6 +67,12 @@ std::optional<std::string> Arguments::text(const std::string &option) const {
   return found->second;
 }
 
+std::string Arguments::first_of(std::initializer_list<const char *> options) const {
+  for (const char *option : options)
+    if (has(option)) return option;
+  return "";
+}
+
 Result<std::optional<uint64_t>> Arguments::number(const std::string &option, uint64_t most) const {
   const auto given = text(option);
   if (!given) return std::optional<uint64_t>{};

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <span>
@@ -33,6 +34,8 @@ class Arguments {
 
   bool has(const std::string &option) const { return options_.contains(option); }
   std::optional<std::string> text(const std::string &option) const;
+  // The first of these that is given, "" when none is: for options that do not go with the rest of the line.
+  std::string first_of(std::initializer_list<const char *> options) const;
   // Empty when not given; fails when it is no such number.
   Result<std::optional<uint64_t>> number(const std::string &option, uint64_t most = UINT32_MAX) const;
   Result<std::optional<double>> decimal(const std::string &option) const;

@@ -23,7 +23,8 @@ Result<v1::Drain> drain_of(const Arguments &arguments) {
   } else {
     return usage_error("cannot drain a '" + kind + "', only an instance, a site or an egress");
   }
-  if (kind != "instance" && arguments.has("service")) return usage_error("--service goes with an instance only");
+  if (kind != "instance" && arguments.has("service"))
+    return usage_error("option '--service' goes with an instance only");
   return drain;
 }
 

@@ -81,7 +81,11 @@ std::string render(const v1::ReservationList &list, const Layout &layout) {
 }
 
 Result<Exit> request(Context &context, const Arguments &arguments) {
-  if (arguments.positional().empty()) return show_answer<v1::ReservationList>(context, {.path = "/v1/requests"});
+  if (arguments.positional().empty()) {
+    const auto alien = arguments.first_of({"gas", "cost", "delay", "lease"});
+    if (!alien.empty()) return usage_error("option '--" + alien + "' needs a service");
+    return show_answer<v1::ReservationList>(context, {.path = "/v1/requests"});
+  }
   const auto value = request_of(arguments);
   if (!value) return value.error();
   const auto reply =

@@ -135,12 +135,15 @@ std::string render(const v1::SiteDeltaResult &result, const Layout &layout) {
 
 Result<Exit> site(Context &context, const Arguments &arguments) {
   const auto what = arguments.word(0);
-  if (what != "delta" && arguments.positional().size() > 1)
-    return usage_error("unexpected word '" + arguments.word(1) + "'");
-  if (what == "table") return table(context, arguments);
-  if (what == "delta") return delta(context, arguments);
-  if (what == "finished") return finished(context, arguments);
-  return usage_error("unknown 'site " + what + "'");
+  const bool is_table = what == "table", is_delta = what == "delta", is_finished = what == "finished";
+  if (!is_table && !is_delta && !is_finished) return usage_error("unknown 'site " + what + "'");
+  if (!is_delta && arguments.positional().size() > 1) return usage_error("unexpected word '" + arguments.word(1) + "'");
+  std::string alien;
+  if (!is_table) alien = arguments.first_of({"file"});
+  if (alien.empty() && !is_delta) alien = arguments.first_of({"service", "gas", "cost", "drain", "remove"});
+  if (alien.empty() && !is_finished) alien = arguments.first_of({"reservation", "csci"});
+  if (!alien.empty()) return usage_error("option '--" + alien + "' does not go with 'site " + what + "'");
+  return is_table ? table(context, arguments) : is_delta ? delta(context, arguments) : finished(context, arguments);
 }
 
 }  // namespace catsbpf::cli

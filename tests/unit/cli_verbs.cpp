@@ -49,6 +49,10 @@ TEST(CliVerbs, usage_errors_end_with_2_and_a_hint) {
                             "drain site s --service AR1",
                             "drain --off",
                             "bypass maybe",
+                            "site table --gas 1",
+                            "site delta 1 --gas 1 --file x",
+                            "site finished --csci 1 --cost 2",
+                            "request --gas 2",
                             "help nope",
                             "--json --nope"}) {
     const auto ran = run_command(wrong, remote, &tables);
