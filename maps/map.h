@@ -5,7 +5,9 @@
 
 #include <linux/bpf.h>
 
+#include <array>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -136,11 +138,14 @@ Result<T> sum_over_cpus(const Map &map, uint32_t index) {
   static_assert(sizeof(T) % 8 == 0);
   std::vector<T> values(possible_cpus());
   if (auto read = map.read(&index, values.data()); !read) return read.error();
-  T sum{};
-  for (const T &value : values)
-    for (size_t word = 0; word < sizeof(T) / 8; ++word)
-      reinterpret_cast<uint64_t *>(&sum)[word] += reinterpret_cast<const uint64_t *>(&value)[word];
-  return sum;
+  std::array<uint64_t, sizeof(T) / 8> sum{}, words;
+  for (const T &value : values) {
+    std::memcpy(words.data(), &value, sizeof value);
+    for (size_t i = 0; i < words.size(); ++i) sum[i] += words[i];
+  }
+  T total;
+  std::memcpy(&total, sum.data(), sizeof total);
+  return total;
 }
 template <class T>
 Result<> clear_on_all_cpus(const Map &map, uint32_t index) {

@@ -23,7 +23,8 @@ Result<Map> open_map(const std::string &directory, const char *name) {
 
 template <class T>
 Result<Array<const T>> open_array(const std::string &directory, const char *name) {
-  auto map = open_map(directory, name);
+  // The kernel maps shared memory from a writable descriptor only; the mapping itself is read-only.
+  auto map = Map::open_pinned(map_pin(directory, name), Access::kReadWrite);
   if (!map) return map.error();
   return Array<const T>::map(*map);
 }

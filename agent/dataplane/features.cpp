@@ -42,6 +42,7 @@ bool has_mmap() {
 }
 bool has_jiffies() { return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_jiffies64, nullptr) == 1; }
 bool has_timer() { return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_timer_init, nullptr) == 1; }
+bool has_loop() { return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_loop, nullptr) == 1; }
 bool has_redirect_neigh() {
   return libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_redirect_neigh, nullptr) == 1;
 }
@@ -56,6 +57,7 @@ constexpr Feature kNeeded[] = {
     {"bpf_redirect_neigh", "5.10", has_redirect_neigh},
     {"syscall programs", "5.14", has_syscall_programs},
     {"bpf_timer", "5.15", has_timer},
+    {"bpf_loop", "5.17", has_loop},
 };
 
 }  // namespace
