@@ -27,6 +27,9 @@ struct Context {
 
 inline std::string json(const google::protobuf::Message &message) { return to_json(message, true) + "\n"; }
 
+// One flow a line, made one by one: half a million flows as one JSON tree would take 3 GB.
+std::string json(const v1::FlowList &list);
+
 // Prints `value` by its render() or json().
 template <class Value>
 void show(Context &context, const Value &value) {

@@ -53,6 +53,13 @@ std::string render(const v1::FlowList &list, const Layout &layout) {
   return text + (shown < list.total() ? "the newest " + std::to_string(shown) + " of " + total : total);
 }
 
+std::string json(const v1::FlowList &list) {
+  std::string text = "{\n  \"flows\": [";
+  for (int i = 0; i < list.flows_size(); ++i) text += (i == 0 ? "\n    " : ",\n    ") + to_json(list.flows(i));
+  return text + (list.flows_size() > 0 ? "\n  " : "") + "],\n  \"total\": " + std::to_string(list.total()) +
+         ",\n  \"capacity\": " + std::to_string(list.capacity()) + "\n}\n";
+}
+
 Result<Exit> flows(Context &context, const Arguments &arguments) {
   const auto names = service_names(context);
   const auto filter = filter_of(arguments, names);
