@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+// Agents come, die and are replaced; traffic must not notice. Two hosts and a forwarder in namespaces of the
+// test's own, agents as child processes with the capabilities of the shipped unit.
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "maps/map.h"
+#include "maps/tables.h"
+#include "tests/prog/steering_fixture.h"
+
+namespace catsbpf::test {
+namespace {
+
+uint32_t xdp_program_id(const std::string &interface) {
+  uint32_t id = 0;
+  bpf_xdp_query_id(static_cast<int>(if_nametoindex(interface.c_str())), 0, &id);
+  return id;
+}
+
+// client --- (c0) forwarder (u0) --- egress
+class TakeoverTest : public KernelTest {
+ protected:
+  void SetUp() override {
+    KernelTest::SetUp();
+    if (IsSkipped()) return;
+    for (auto [space, suffix] : {std::pair{&client, "c"}, std::pair{&forwarder, "f"}, std::pair{&egress, "e"}})
+      *space = std::make_unique<Namespace>(unique(suffix));
+    forwarder->ip("link add c0 type veth peer name h0 netns " + client->name());
+    forwarder->ip("link add u0 type veth peer name h0 netns " + egress->name());
+    client->ip("addr add 10.1.0.2/24 dev h0");
+    client->ip("link set h0 up");
+    client->ip("route add default via 10.1.0.1");
+    forwarder->ip("addr add 10.1.0.1/24 dev c0");
+    forwarder->ip("addr add 172.16.1.1/24 dev u0");
+    forwarder->ip("link set c0 up");
+    forwarder->ip("link set u0 mtu 1600 up");
+    forwarder->ip("route add 10.255.0.2/32 via 172.16.1.2");
+    egress->ip("addr add 172.16.1.2/24 dev h0");
+    egress->ip("addr add 10.255.0.2/32 dev lo");
+    egress->ip("link set h0 mtu 1600 up");
+    for (const auto *space : {client.get(), egress.get()}) {
+      shell("ip netns exec " + space->name() + " ethtool -K h0 tx off tso off gso off gro on > /dev/null");
+    }
+    shell("ip netns exec " + forwarder->name() + " sysctl -qw net.ipv4.ip_forward=1");
+  }
+  void TearDown() override {
+    agents.clear();
+    if (forwarder) {
+      const Namespace::Inside inside(*forwarder);
+      KernelTest::TearDown();
+    }
+    for (auto *space : {&client, &forwarder, &egress}) space->reset();
+  }
+
+  std::vector<agent::InterfaceOptions> both() const {
+    return {{"c0", maps::SIDE_CLIENT, "native"}, {"u0", maps::SIDE_UNDERLAY, "native"}};
+  }
+  // An agent with one service at 10.99.0.1, behind 10.255.0.2. Ready when all is programmed and resolved.
+  std::unique_ptr<Child> start_agent() {
+    const auto options = dataplane_options(both());
+    return Child::start([this, options](int ready) {
+      const Namespace::Inside inside(*forwarder);
+      drop_to_agent_capabilities();
+      auto dataplane = agent::open_kernel_dataplane(options);
+      if (!dataplane) return complain(dataplane.error());
+      boost::asio::io_context io;
+      agent::ProgrammerOptions programming;
+      programming.tunnel_address = "10.255.0.1";
+      programming.forwarders = {{"f2", "10.255.0.2"}};
+      auto programmer = agent::Programmer::open(io, **dataplane, programming);
+      if (!programmer) return complain(programmer.error());
+      agent::WantedService service;
+      service.service_id = "A";
+      service.cs_id = 1;
+      service.locators.emplace_back().set_prefix("10.99.0.1");
+      service.instances.push_back({1, "f2", agent::InstanceWish::kActive});
+      auto ring = std::make_shared<cmas::Ring>();
+      ring->members.push_back({1, 1});
+      ring->slots.assign(251, 0);
+      service.ring = ring;
+      (*programmer)->put_service(service);
+      bool told = false;
+      while (true) {
+        io.restart();
+        io.run_for(std::chrono::milliseconds(20));
+        if (told || (*programmer)->state() != "in sync" || (*programmer)->paths()[0].state != "resolved") continue;
+        told = write(ready, "r", 1) == 1;
+      }
+    });
+  }
+  static void complain(const Error &error) { std::fprintf(stderr, "agent: %s\n", error.text().c_str()); }
+
+  // Sends numbered packets from the client's side and counts tunnel packets at the egress.
+  class Traffic {
+   public:
+    explicit Traffic(const TakeoverTest &test) {
+      const auto open_socket = [](const Namespace &space) {
+        const Namespace::Inside inside(space);
+        return Fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      };
+      sender_ = open_socket(*test.client);
+      receiver_ = open_socket(*test.egress);
+      sockaddr_in port{};
+      port.sin_family = AF_INET;
+      port.sin_port = htons(GENEVE_PORT);
+      EXPECT_EQ(bind(receiver_.get(), reinterpret_cast<sockaddr *>(&port), sizeof port), 0);
+      const int buffer = 64 << 20;
+      setsockopt(receiver_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer);
+      sending_ = std::thread([this] { send(); });
+    }
+    ~Traffic() { stop(); }
+    // Stops, waits for the last packets, and answers how many were lost.
+    int64_t stop() {
+      if (!sending_.joinable()) return lost_;
+      stop_ = true;
+      sending_.join();
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      char packet[2048];
+      int64_t received = 0;
+      while (recv(receiver_.get(), packet, sizeof packet, MSG_DONTWAIT) > 0) ++received;
+      lost_ = static_cast<int64_t>(sent_) - received;
+      return lost_;
+    }
+    uint64_t sent() const { return sent_; }
+
+   private:
+    void send() {
+      sockaddr_in to{};
+      to.sin_family = AF_INET;
+      to.sin_port = htons(4000);
+      inet_pton(AF_INET, "10.99.0.1", &to.sin_addr);
+      char payload[64] = "";
+      while (!stop_) {
+        if (sendto(sender_.get(), payload, sizeof payload, 0, reinterpret_cast<sockaddr *>(&to), sizeof to) == sizeof payload) ++sent_;
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+      }
+    }
+    Fd sender_, receiver_;
+    std::atomic<bool> stop_{false};
+    std::atomic<uint64_t> sent_{0};
+    int64_t lost_ = -1;
+    std::thread sending_;
+  };
+
+  std::unique_ptr<Namespace> client, forwarder, egress;
+  std::vector<std::unique_ptr<Child>> agents;
+};
+
+TEST_F(TakeoverTest, forwarding_goes_on_without_the_agent_and_through_its_return) {
+  agents.push_back(start_agent());
+  ASSERT_TRUE(agents.back()->wait_ready(10));
+  Traffic traffic(*this);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  agents.back()->kill();
+  std::this_thread::sleep_for(std::chrono::milliseconds(700));
+  uint32_t id = 0;
+  {
+    const Namespace::Inside inside(*forwarder);
+    id = xdp_program_id("c0");
+    EXPECT_NE(id, 0u);
+  }
+  for (int generation = 0; generation < 3; ++generation) {
+    agents.push_back(start_agent());
+    ASSERT_TRUE(agents.back()->wait_ready(10));
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    const Namespace::Inside inside(*forwarder);
+    EXPECT_NE(xdp_program_id("c0"), id) << "the program was replaced";
+    id = xdp_program_id("c0");
+    agents.back()->kill();
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(traffic.stop(), 0) << "of " << traffic.sent();
+  EXPECT_GT(traffic.sent(), 5000u);
+  auto tables = maps::Tables::open(pins);
+  ASSERT_TRUE(tables.ok()) << tables.error().text();
+  const auto outcomes = (*tables)->outcomes();
+  ASSERT_TRUE(outcomes.ok());
+  EXPECT_EQ((*outcomes)[OUTCOME_forwarded].packets, traffic.sent());
+  EXPECT_EQ((*outcomes)[OUTCOME_redirect_failed].packets + (*outcomes)[OUTCOME_redirect_dropped].packets, 0u);
+  uint32_t used = 0;
+  for (const maps::instance &instance : (*tables)->instances()) used += instance.state != maps::INSTANCE_FREE;
+  EXPECT_EQ(used, 1u) << "the same slot in every generation";
+}
+
+TEST_F(TakeoverTest, a_second_agent_is_refused_and_told_who_has_the_pins) {
+  const Namespace::Inside inside(*forwarder);
+  auto first = agent::open_kernel_dataplane(dataplane_options(both()));
+  ASSERT_TRUE(first.ok()) << first.error().text();
+  const uint32_t id = xdp_program_id("c0");
+  auto second = agent::open_kernel_dataplane(dataplane_options(both()));
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().what, "another agent (pid " + std::to_string(getpid()) + ") holds the pins at " + pins);
+  EXPECT_FALSE(second.error().hint.empty());
+  EXPECT_EQ(xdp_program_id("c0"), id);
+  auto uninstalled = agent::uninstall_dataplane(pins);
+  EXPECT_FALSE(uninstalled.ok()) << "not under a running agent";
+}
+
+TEST_F(TakeoverTest, pins_of_another_layout_are_refused_and_traffic_is_left_alone) {
+  agents.push_back(start_agent());
+  ASSERT_TRUE(agents.back()->wait_ready(10));
+  agents.back()->kill();
+  Traffic traffic(*this);
+  {
+    const Namespace::Inside inside(*forwarder);
+    auto control = maps::Map::open_pinned(maps::map_pin(pins, "control"), maps::Access::kReadWrite);
+    ASSERT_TRUE(control.ok());
+    const uint32_t index = 0;
+    maps::control value{};
+    ASSERT_TRUE(control->read(&index, &value).ok());
+    const uint32_t id = xdp_program_id("c0");
+    auto set_layout = [&](uint32_t layout) {
+      auto mapped = maps::Array<maps::control>::map(*control);
+      ASSERT_TRUE(mapped.ok());
+      (*mapped)[0].layout = layout;
+    };
+    set_layout(999);
+    auto refused = agent::open_kernel_dataplane(dataplane_options(both()));
+    ASSERT_FALSE(refused.ok());
+    EXPECT_NE(refused.error().what.find("map control pinned at " + pins + " has layout 999, this catsbpfd has layout " +
+                                        std::to_string(CATSBPF_LAYOUT)),
+              std::string::npos)
+        << refused.error().what;
+    EXPECT_NE(refused.error().hint.find("untouched"), std::string::npos);
+    EXPECT_EQ(xdp_program_id("c0"), id);
+    auto tables = maps::Tables::open(pins);
+    ASSERT_FALSE(tables.ok());
+    EXPECT_NE(tables.error().what.find("layout 999"), std::string::npos);
+    set_layout(CATSBPF_LAYOUT);
+
+    // The same layout number, but a map of another shape.
+    const std::string pin = maps::map_pin(pins, "paths"), aside = pin + "_aside";
+    ASSERT_EQ(rename(pin.c_str(), aside.c_str()), 0);
+    const Fd other(bpf_map_create(BPF_MAP_TYPE_ARRAY, "paths", 4, 64, 7, nullptr));
+    ASSERT_EQ(bpf_obj_pin(other.get(), pin.c_str()), 0);
+    auto misshaped = agent::open_kernel_dataplane(dataplane_options(both()));
+    ASSERT_FALSE(misshaped.ok());
+    EXPECT_NE(misshaped.error().what.find("map paths pinned at " + pins + " is array, key 4, value 64, 7 entries"), std::string::npos)
+        << misshaped.error().what;
+    EXPECT_EQ(xdp_program_id("c0"), id);
+    ASSERT_EQ(rename(aside.c_str(), pin.c_str()), 0);
+  }
+  EXPECT_EQ(traffic.stop(), 0) << "of " << traffic.sent();
+  agents.push_back(start_agent());
+  EXPECT_TRUE(agents.back()->wait_ready(10)) << "with the pins as they were all is well again";
+}
+
+TEST_F(TakeoverTest, a_flow_table_of_another_size_keeps_its_pins) {
+  const Namespace::Inside inside(*forwarder);
+  auto options = dataplane_options(both());
+  options.flow_entries = 5000;
+  {
+    auto first = agent::open_kernel_dataplane(options);
+    ASSERT_TRUE(first.ok()) << first.error().text();
+    EXPECT_EQ((*first)->flows().size(), 2048u);
+  }
+  options.flow_entries = 100'000;
+  auto second = agent::open_kernel_dataplane(options);
+  ASSERT_TRUE(second.ok()) << second.error().text();
+  EXPECT_EQ((*second)->flows().size(), 2048u);
+}
+
+TEST_F(TakeoverTest, an_interface_that_is_no_longer_configured_is_detached) {
+  const Namespace::Inside inside(*forwarder);
+  {
+    auto first = agent::open_kernel_dataplane(dataplane_options(both()));
+    ASSERT_TRUE(first.ok()) << first.error().text();
+  }
+  EXPECT_NE(xdp_program_id("u0"), 0u);
+  auto second = agent::open_kernel_dataplane(dataplane_options({{"c0", maps::SIDE_CLIENT, "native"}}));
+  ASSERT_TRUE(second.ok()) << second.error().text();
+  EXPECT_EQ(xdp_program_id("u0"), 0u);
+  EXPECT_NE(xdp_program_id("c0"), 0u);
+  shell("test -z \"$(tc filter show dev u0 ingress)\"");
+  shell("test -n \"$(tc filter show dev c0 ingress)\"");
+}
+
+TEST_F(TakeoverTest, an_interface_that_was_made_anew_is_attached_anew) {
+  {
+    const Namespace::Inside inside(*forwarder);
+    auto first = agent::open_kernel_dataplane(dataplane_options(both()));
+    ASSERT_TRUE(first.ok()) << first.error().text();
+  }
+  forwarder->ip("link del u0");
+  forwarder->ip("link add u0 type veth peer name h0 netns " + egress->name());
+  const Namespace::Inside inside(*forwarder);
+  auto second = agent::open_kernel_dataplane(dataplane_options(both()));
+  ASSERT_TRUE(second.ok()) << second.error().text();
+  EXPECT_NE(xdp_program_id("u0"), 0u);
+}
+
+TEST_F(TakeoverTest, uninstall_leaves_nothing) {
+  const Namespace::Inside inside(*forwarder);
+  { ASSERT_TRUE(agent::open_kernel_dataplane(dataplane_options(both())).ok()); }
+  ASSERT_TRUE(agent::uninstall_dataplane(pins).ok());
+  EXPECT_NE(access(pins.c_str(), F_OK), 0);
+  EXPECT_EQ(xdp_program_id("c0"), 0u);
+  shell("test -z \"$(tc filter show dev c0 ingress)\"");
+  EXPECT_TRUE(agent::uninstall_dataplane(pins).ok()) << "nothing there is fine";
+}
+
+TEST_F(TakeoverTest, what_cannot_be_attached_is_explained) {
+  const Namespace::Inside inside(*forwarder);
+  auto native = agent::open_kernel_dataplane(dataplane_options({{"lo", maps::SIDE_CLIENT, "native"}}));
+  ASSERT_FALSE(native.ok());
+  EXPECT_NE(native.error().what.find("cannot attach xdp to lo in native mode"), std::string::npos) << native.error().what;
+  EXPECT_NE(native.error().hint.find("mode: generic"), std::string::npos) << native.error().hint;
+  auto missing = agent::open_kernel_dataplane(dataplane_options({{"nosuch0", maps::SIDE_CLIENT, "native"}}));
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().what, "interface nosuch0 does not exist");
+  auto elsewhere = dataplane_options(both());
+  elsewhere.pin_directory = "/tmp/" + unique("pins");
+  auto no_bpffs = agent::open_kernel_dataplane(elsewhere);
+  ASSERT_FALSE(no_bpffs.ok());
+  EXPECT_NE(no_bpffs.error().what.find("is not on a bpf filesystem"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace catsbpf::test
