@@ -107,7 +107,7 @@ std::string text(Micros delay) {
 
 std::string text(double number) {
   char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%.4g", number);
+  std::snprintf(buffer, sizeof buffer, "%.6g", number);
   return buffer;
 }
 

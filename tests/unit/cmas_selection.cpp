@@ -152,7 +152,7 @@ TEST(Request, real_delay_may_equal_the_asked_one_but_not_exceed_it) {
   EXPECT_EQ(winner(select_for_request(service(), all, {.delay = milliseconds(20)})), 1u);
   const auto late = select_for_request(service(), all, {.delay = Micros(19'999)});
   EXPECT_FALSE(late->winner);
-  EXPECT_EQ(verdict(*late, 1).reason, "real delay 20 ms > 20 ms asked");
+  EXPECT_EQ(verdict(*late, 1).reason, "real delay 20 ms > 19.999 ms asked");
 }
 
 TEST(Request, reason_of_a_slow_instance_names_both_delays) {
