@@ -56,7 +56,8 @@ class SiteTable {
 
   // Grants `gas` slots until `now + lease`. Idempotent: the same reservation again renews its lease.
   // Refused (Error names why) when free() < gas, the row drains or is unknown, gas or lease is 0.
-  Result<> reserve(uint64_t reservation, const RowKey &key, uint32_t gas, std::chrono::milliseconds lease, TimePoint now);
+  Result<> reserve(uint64_t reservation, const RowKey &key, uint32_t gas, std::chrono::milliseconds lease,
+                   TimePoint now);
   Result<> renew(uint64_t reservation, std::chrono::milliseconds lease, TimePoint now);
   // Gives the slots back; false when unknown (already ended).
   bool release(uint64_t reservation);

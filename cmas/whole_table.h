@@ -38,8 +38,8 @@ class WholeTable {
   // Adds or renews `rows`; the other rows of the origin stay. Thaws the origin: it speaks.
   // Fails (nothing changed) when another origin owns one of the keys (the first keeps it, until its row is
   // dead or withdrawn) or check() of limits.h refuses a row.
-  Result<Services> put_rows(const std::string &origin, const std::string &site, const std::vector<std::string> &egresses,
-                            const std::vector<Row> &rows);
+  Result<Services> put_rows(const std::string &origin, const std::string &site,
+                            const std::vector<std::string> &egresses, const std::vector<Row> &rows);
   // The site removed them: dead until `forget`, so that their flows move. Of more than kMaxDead dead rows
   // the oldest are forgotten.
   Services remove_rows(const std::string &origin, const std::set<RowKey> &keys);
