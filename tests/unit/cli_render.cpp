@@ -185,9 +185,11 @@ TEST(CliRender, explanation_marks_the_winner_and_the_ineligible) {
             "rule      least distance to the asked cost\n"
             "instance  CSCI-ID 3\n"
             "\n"
-            "   CSCI-ID  SITE    EGRESS  GAS  COST  DELAY ms  SCORE   SHARE  REASON\n"
-            "*        3  site-3  f3        9   1.5      12.5    0.5  100.0%  cost distance 0.5\n"
-            "x        1  -       -         0     0      0.00      -    0.0%  free 0 < 1 asked\n"
+            "   CSCI-ID  SITE    EGRESS  GAS  COST  DELAY ms  SCORE   SHARE\n"
+            "*        3  site-3  f3        9   1.5      12.5    0.5  100.0%\n"
+            "    cost distance 0.5\n"
+            "x        1  -       -         0     0      0.00      -    0.0%\n"
+            "    free 0 < 1 asked\n"
             "* chosen, x may not take it\n");
 }
 
