@@ -20,7 +20,7 @@ namespace catsbpf {
 
 struct PlatformClientOptions {
   http::Target target;     // url, tls context, expected identity (role platform)
-  std::string cache_file;  // "" : no cache
+  std::string cache_file;  // a ServiceCatalogue in binary; "": no cache
   // Wait before the next attempt: doubles from `first_wait` to `longest_wait`, each one with jitter (half to whole).
   std::chrono::milliseconds first_wait{200};
   std::chrono::milliseconds longest_wait{15000};
@@ -30,15 +30,15 @@ struct PlatformClientOptions {
 struct PlatformClientCallbacks {
   std::function<void(const v1::Service &)> on_put;
   std::function<void(const std::string &service_id)> on_remove;
-  // "connected (revision 7)", "away (cached copy of revision 7): connect 10.0.0.1:8443: connection refused",
-  // "away (no cached copy): ..."
+  // "connected (revision 7)", "away (cached copy of revision 7)", "away (no cached copy)"; why it is away is in the log
   std::function<void(const std::string &state)> on_state;
 };
 
 class PlatformClient {
  public:
   // Reads the cached copy (a broken one is warned of and left out) and starts to watch. The cached services come
-  // by on_put in the first turn of the event loop. Fails when the target's url or its TLS is not usable.
+  // by on_put in the first turn of the event loop. Each connection begins with all services: what the platform no
+  // longer has is removed then, first of all, so that a CS-ID that moved has one owner at every moment. Fails when the target's url or its TLS is not usable.
   static Result<std::unique_ptr<PlatformClient>> open(boost::asio::io_context &io, PlatformClientOptions options,
                                                       PlatformClientCallbacks callbacks);
   virtual ~PlatformClient() = default;  // stops; no callback comes afterwards
