@@ -65,9 +65,9 @@ std::string percent(double fraction) {
   return fixed(fraction * 100, 1) + "%";
 }
 
-std::string decimal(double value) {
+std::string decimal(double value, int digits) {
   std::array<char, 64> text;
-  std::snprintf(text.data(), text.size(), "%.6g", value);
+  std::snprintf(text.data(), text.size(), "%.*g", digits, value);
   return text.data();
 }
 

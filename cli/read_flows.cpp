@@ -85,14 +85,14 @@ void for_each_live_flow(const Tables &tables, const std::function<void(const Liv
     for (std::size_t i = 0; i < FLOW_LINE_ENTRIES; ++i) {
       const auto &entry = lines[line].entry[i];
       LiveFlow flow{.index = line * FLOW_LINE_ENTRIES + i, .word = __atomic_load_n(&entry.word, __ATOMIC_ACQUIRE)};
-      if (flow.word == 0) continue;
+      if (flow.word == 0 || (flow.word >> FLOW_STATE_SHIFT & FLOW_STATE_TENTATIVE)) continue;
       const uint64_t seen = __atomic_load_n(&entry.seen, __ATOMIC_RELAXED);
       // A packet may come between our look at the clock and at the entry.
       flow.idle = static_cast<uint32_t>(std::max(0, static_cast<int32_t>(now - static_cast<uint32_t>(seen >> 32))));
       flow.packets = static_cast<uint32_t>(seen);
       if (flow.index < records.size() && records[flow.index].word == flow.word) {
         flow.record = &records[flow.index];
-        flow.packets += flow.record->packets;
+        flow.packets = maps::flow_packets(seen, flow.record->packets);
         if (flow.idle > flow.record->timeout) continue;  // over; the sweep has not come by yet
       }
       visit(flow);

@@ -55,8 +55,7 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
                {"COST", Align::right},
                {"DELAY ms", Align::right},
                {"SCORE", Align::right},
-               {"SHARE", Align::right},
-               {"REASON", Align::left, Shorten::end, 30}});
+               {"SHARE", Align::right}});
   for (const auto &candidate : explanation.candidates()) {
     const bool winner = explanation.csci_id() != 0 && candidate.csci_id() == explanation.csci_id();
     table.row({winner                 ? "*"
@@ -64,8 +63,8 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
                                       : "x",
                std::to_string(candidate.csci_id()), or_dash(candidate.site()), or_dash(candidate.egress()),
                si(candidate.gas()), decimal(candidate.cost()), milliseconds(candidate.real_delay_ms()),
-               candidate.eligible() ? decimal(candidate.score()) : "-", percent(candidate.share()),
-               or_dash(candidate.reason())});
+               candidate.eligible() ? decimal(candidate.score(), 4) : "-", percent(candidate.share())});
+    if (!candidate.reason().empty()) table.note(candidate.reason());
   }
   auto text = facts.render(layout);
   if (explanation.candidates_size() > 0) text += "\n" + table.render(layout) + "* chosen, x may not take it\n";

@@ -103,8 +103,9 @@ std::string render(const v1::Service &service, const Layout &layout) {
   for (const auto &locator : service.locators()) facts.add("locator", locator_text(locator));
   const auto &affinity = service.affinity();
   if (affinity.timeout_s() != 0) facts.add("flow timeout", std::to_string(affinity.timeout_s()) + "s");
-  facts.add("policy", or_dash(service.policy().ring()) + " for the ring, " + or_dash(service.policy().request()) +
-                          " for requests");
+  const auto policy = [](const std::string &name, const char *unless) { return name.empty() ? unless : name; };
+  facts.add("policy", policy(service.policy().ring(), "balanced") + " for the ring, " +
+                          policy(service.policy().request(), "closest-cost") + " for requests");
   if (service.sla().max_delay_us() != 0)
     facts.add("bearable delay", milliseconds(service.sla().max_delay_us() / 1000.0) + " ms");
   facts.add("revision", std::to_string(service.revision()));

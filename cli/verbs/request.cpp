@@ -57,8 +57,8 @@ std::string render(const Granted &granted, const Layout &layout) {
   Facts facts;
   facts.add("service", acknowledgement.service_id());
   facts.add("gas", std::to_string(acknowledgement.gas()));
-  facts.add("real cost", decimal(acknowledgement.real_cost()));
-  facts.add("real delay", milliseconds(acknowledgement.real_delay_ms()) + " ms");
+  facts.add("real cost", acknowledgement.success() ? decimal(acknowledgement.real_cost()) : "-");
+  facts.add("real delay", acknowledgement.success() ? milliseconds(acknowledgement.real_delay_ms()) + " ms" : "-");
   facts.add("success", acknowledgement.success() ? "yes" : "no");
   if (!granted.location.empty()) facts.add("reservation", granted.location);
   return facts.render(layout);

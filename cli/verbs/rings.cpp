@@ -23,8 +23,9 @@ std::string render(const v1::RingList &list, const Layout &layout) {
     for (const auto &member : ring.members()) {
       const auto bar =
           static_cast<std::size_t>(std::lround(std::max(0.0, std::min(1.0, member.share())) * kBarColumns));
-      table.row({service, slots, std::to_string(member.csci_id()), member.weight() < 0 ? "-" : decimal(member.weight()),
-                 std::to_string(member.slots()), percent(member.share()), std::string(bar, '#')});
+      table.row({service, slots, std::to_string(member.csci_id()),
+                 member.weight() < 0 ? "-" : decimal(member.weight(), 4), std::to_string(member.slots()),
+                 percent(member.share()), std::string(bar, '#')});
       service.clear();
       slots.clear();
     }

@@ -45,8 +45,8 @@ std::string render(const v1::Status &status, const Layout &layout) {
   if (!status.version().empty()) facts.add("version", status.version());
   facts.add("agent", agent_line(status));
   const auto epoch = "epoch " + std::to_string(status.view_epoch());
-  facts.add("view", status.view_age_s() < 0 ? "none published yet"
-                                            : epoch + ", published " + duration(status.view_age_s()) + " ago");
+  facts.add("view", status.view_epoch() == 0 ? "none published yet"
+                                             : epoch + ", published " + duration(status.view_age_s()) + " ago");
   if (!status.programming().empty()) facts.add("programming", status.programming());
   facts.add("bypass", status.bypass() ? "on: new flows follow plain routing" : "off");
   facts.add("steering", std::to_string(status.services()) + " services, " + std::to_string(status.instances()) +

@@ -101,7 +101,7 @@ TEST(CliMaps, flows_come_newest_packet_first) {
   EXPECT_EQ(list.flows(0).destination(), "10.99.0.1");
   EXPECT_EQ(list.flows(0).service_id(), "AR1");
   EXPECT_EQ(list.flows(0).csci_id(), 3U);
-  EXPECT_EQ(list.flows(0).packets(), 106U);
+  EXPECT_EQ(list.flows(0).packets(), 6U);
   EXPECT_EQ(list.flows(0).state(), "session");
   EXPECT_EQ(list.flows(0).age_s(), 10);
   EXPECT_EQ(list.flows(1).source(), "fd00:1::2");
@@ -126,6 +126,19 @@ TEST(CliMaps, flows_survive_the_wrap_of_the_jiffies) {
   ASSERT_EQ(list.flows_size(), 1);
   EXPECT_DOUBLE_EQ(list.flows(0).idle_s(), 1.4);
   EXPECT_DOUBLE_EQ(list.flows(0).age_s(), 10);
+}
+
+TEST(CliMaps, packets_beyond_32_bits_come_from_the_record) {
+  auto tables = two_sites();
+  tables.add_flow("10.1.0.2", 1, 1, 1, 0, 7);
+  tables.records_[0].packets = (1ULL << 32) + 2;  // as of the last sweep
+  EXPECT_EQ(read_flows(tables, {}, {}).flows(0).packets(), (1ULL << 32) + 7);
+}
+
+TEST(CliMaps, an_entry_that_is_being_inserted_is_no_flow_yet) {
+  auto tables = two_sites();
+  tables.add_flow("10.1.0.2", 1, 1, 1, 0, 7, FLOW_STATE_USED | FLOW_STATE_TENTATIVE);
+  EXPECT_EQ(read_flows(tables, {}, {}).total(), 0U);
 }
 
 TEST(CliMaps, an_entry_whose_record_is_stale_shows_no_tuple) {

@@ -26,7 +26,6 @@ void FakeTables::add_flow(const std::string &client, uint16_t port, uint16_t slo
   record.source = *maps::parse_address(client);
   record.destination = *maps::parse_address(maps::is_ipv4(record.source) ? "10.99.0.1" : "fd00:99::1");
   record.word = at(entry).word;
-  record.packets = 100;
   record.created = static_cast<uint32_t>(now - 2'500);
   record.timeout = 300 * 250;
   record.source_port = htons(port);
