@@ -125,8 +125,9 @@ CATSBPF_INLINE __u32 locator_hash(struct address a, __u32 length, __u64 seed)
 {
 	__u64 h = (a.high ^ seed) * 0x9e3779b97f4a7c15ULL;
 
-	h = (h ^ (h >> 32)) + a.low + length;
-	h *= 0xff51afd7ed558ccdULL;
+	/* Neighbours differ in the top bits of `low`, and a product carries upwards only: folded down first. */
+	h = ((h ^ (h >> 32)) + a.low + length) * 0xff51afd7ed558ccdULL;
+	h = (h ^ (h >> 32)) * 0x9e3779b97f4a7c15ULL;
 	return (__u32)(h >> 32);
 }
 
