@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* classify: a packet in; whether it is for a service, a tunnel address of ours, or none of our
+ * business out. Reads the view's locators: open addressing, one table for all prefix lengths. */
+#ifndef CATSBPF_BPF_CLASSIFY_H
+#define CATSBPF_BPF_CLASSIFY_H
+
+#include "parse.h"
+
+static __always_inline enum outcome classify_interface(struct packet *p)
+{
+	__u32 ifindex = p->context->ingress_ifindex;
+
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < INTERFACE_PROBES; i++) {
+		__u32 key = (ifindex + i) % MAX_INTERFACES;
+		struct interface *interface = bpf_map_lookup_elem(&interfaces, &key);
+
+		if (interface && interface->ifindex == ifindex) {
+			p->sides = interface->sides;
+			return OUTCOME_next;
+		}
+	}
+	return OUTCOME_unknown_interface;
+}
+
+/* First rule of a prefix in the view, or NULL. */
+static __always_inline struct locator *find_prefix(__u32 view, struct address a, __u32 length, __u64 seed)
+{
+	__u32 hash = locator_hash(a, length, seed);
+
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < LOCATOR_PROBES; i++) {
+		__u32 key = view * MAX_LOCATORS + ((hash + i) & (MAX_LOCATORS - 1));
+		struct locator *locator = bpf_map_lookup_elem(&locators, &key);
+
+		if (!locator || locator->kind == LOCATOR_FREE)
+			return NULL;
+		if (locator->prefix.low == a.low && locator->prefix.high == a.high && locator->length == length &&
+		    !locator->chained)
+			return locator;
+	}
+	return NULL;
+}
+
+static __always_inline struct locator *find_length(__u32 view, struct address a, const struct prefix_length *length,
+						   __u64 seed)
+{
+	a.high &= length->mask_high;
+	a.low &= length->mask_low;
+	return find_prefix(view, a, length->length, seed);
+}
+
+/* Longest prefix of the destination, or NULL. */
+static __always_inline struct locator *find_destination(const struct packet *p, const struct view_header *header)
+{
+	const struct prefix_length *lengths = p->family == FAMILY_IPV4 ? header->length4 : header->length6;
+	__u32 count = p->family == FAMILY_IPV4 ? header->lengths4 : header->lengths6;
+
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < MAX_PREFIX_LENGTHS && i < count; i++) {
+		struct locator *found =
+			find_length(p->view, p->destination, &lengths[i], header->locator_seed);
+
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+/* An ICMP echo request matches any rule: it asks whether the address answers. */
+static __always_inline int rule_matches(const struct locator *rule, __u8 protocol, __u8 echo, __u16 port)
+{
+	return echo || ((!rule->protocol || rule->protocol == protocol) &&
+			((!rule->port_min && rule->port_max == 0xffff) ||
+			 (has_ports(protocol) && port >= rule->port_min && port <= rule->port_max)));
+}
+
+struct rule_request {
+	struct address destination;
+	__u32 view;
+	__u16 port;
+	__u8 family;
+	__u8 protocol;
+	__u8 echo;
+	__u8 pad[7];
+};
+
+/* The rule of one prefix, first or further in its chain, that the packet matches: 1 + its target; 0:
+ * none; negative: the prefix is not a service's. */
+static __always_inline int match_chain(const struct rule_request *r, struct locator *rule)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < LOCATOR_CHAIN; i++) {
+		__u32 key;
+
+		if (rule->kind != LOCATOR_SERVICE)
+			return -1;
+		if (rule_matches(rule, r->protocol, r->echo, r->port))
+			return 1 + (int)(rule->target & (MAX_SERVICES - 1));
+		if (!rule->next)
+			return 0;
+		key = r->view * MAX_LOCATORS + ((rule->next - 1) & (MAX_LOCATORS - 1));
+		rule = bpf_map_lookup_elem(&locators, &key);
+		if (!rule)
+			return 0;
+	}
+	return 0;
+}
+
+/* The first rule of the longest prefix did not match: all rules, longest prefix first. Returns
+ * 1 + target, 0 or less: none. A global subprogram: few packets need it. */
+__noinline int find_rule(struct rule_request *r)
+{
+	struct view_header *header;
+	__u32 view, count;
+
+	if (!r)
+		return 0;
+	view = r->view;
+	header = bpf_map_lookup_elem(&view_headers, &view);
+	if (!header)
+		return 0;
+	count = r->family == FAMILY_IPV4 ? header->lengths4 : header->lengths6;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < MAX_PREFIX_LENGTHS && i < count; i++) {
+		struct locator *found = find_length(
+			view, r->destination, r->family == FAMILY_IPV4 ? &header->length4[i] : &header->length6[i],
+			header->locator_seed);
+		int target = found ? match_chain(r, found) : 0;
+
+		if (target)
+			return target;
+	}
+	return 0;
+}
+
+/* Sources that no host may have, and frames that were not sent to us alone: the kernel's business. */
+static __always_inline int is_martian(const struct packet *p)
+{
+	__u8 *ethernet = packet_data(p);
+
+	if ((void *)(ethernet + ETH_HLEN) > packet_end(p) || ethernet[0] & 1)
+		return 1;
+	if (p->family == FAMILY_IPV4) {
+		__u8 first = bpf_ntohl(IPV4_OF(p->source.low)) >> 24;
+
+		return first == 0 || first == 127 || first >= 224;
+	}
+	return (bpf_be64_to_cpu(p->source.high) >> 56) == 0xff ||
+	       (!p->source.high && bpf_be64_to_cpu(p->source.low) <= 1);
+}
+
+/* Protocol and ports: longest prefix with a rule for the packet. */
+static __always_inline int find_service(const struct packet *p, const struct locator *found)
+{
+	__u16 port = bpf_ntohs(p->destination_port);
+	struct rule_request request = {
+		.destination = p->destination,
+		.view = p->view,
+		.port = port,
+		.family = p->family,
+		.protocol = p->protocol,
+		.echo = p->echo,
+	};
+
+	if (likely(rule_matches(found, p->protocol, p->echo, port)))
+		return 1 + (int)(found->target & (MAX_SERVICES - 1));
+	return find_rule(&request);
+}
+
+static __always_inline enum outcome classify_service(struct packet *p, const struct locator *found)
+{
+	enum outcome outcome = parse_transport(p);
+	__u32 key;
+	int target;
+
+	if (outcome)
+		return outcome;
+	target = find_service(p, found);
+	if (target <= 0)
+		return OUTCOME_not_ours;
+	p->target = target - 1;
+	key = p->view * MAX_SERVICES + p->target;
+	p->service = bpf_map_lookup_elem(&services, &key);
+	if (!p->service || !p->service->cs_id)
+		return OUTCOME_not_ours;
+	if (unlikely(p->ttl <= 1))
+		return OUTCOME_ttl_expired;
+	if (unlikely(is_martian(p)))
+		return OUTCOME_martian;
+	return OUTCOME_next;
+}
+
+static __always_inline enum outcome classify(struct packet *p)
+{
+	__u32 view = p->view;
+	struct view_header *header = bpf_map_lookup_elem(&view_headers, &view);
+	struct locator *found;
+
+	if (!header)
+		return OUTCOME_not_ours;
+	found = find_destination(p, header);
+	if (likely(!found))
+		return OUTCOME_not_ours;
+	p->locator_kind = found->kind;
+	p->target = found->target;
+	if (found->kind == LOCATOR_SERVICE && p->sides & SIDE_CLIENT)
+		return classify_service(p, found);
+	if (found->kind == LOCATOR_TUNNEL && p->sides & SIDE_UNDERLAY)
+		return OUTCOME_next;
+	return OUTCOME_not_ours;
+}
+
+#endif
