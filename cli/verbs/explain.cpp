@@ -56,8 +56,10 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
                {"DELAY ms", Align::right},
                {"SCORE", Align::right},
                {"SHARE", Align::right}});
+  bool marked = false;
   for (const auto &candidate : explanation.candidates()) {
     const bool winner = explanation.csci_id() != 0 && candidate.csci_id() == explanation.csci_id();
+    marked = marked || winner || !candidate.eligible();
     table.row({winner                 ? "*"
                : candidate.eligible() ? ""
                                       : "x",
@@ -67,7 +69,8 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
     if (!candidate.reason().empty()) table.note(candidate.reason());
   }
   auto text = facts.render(layout);
-  if (explanation.candidates_size() > 0) text += "\n" + table.render(layout) + "* chosen, x may not take it\n";
+  if (explanation.candidates_size() > 0)
+    text += "\n" + table.render(layout) + (marked ? "* chosen, x may not take it\n" : "");
   return text;
 }
 
