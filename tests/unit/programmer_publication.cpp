@@ -27,7 +27,7 @@ TEST_F(ProgrammerTest, a_service_is_seen_whole_after_one_flip) {
 TEST_F(ProgrammerTest, changes_of_one_turn_of_the_loop_are_one_publication) {
   start();
   for (uint32_t cs_id = 1; cs_id <= 50; ++cs_id)
-    programmer->put_service(service(cs_id, {"10." + std::to_string(cs_id) + ".0.1"}, {1, 2}));
+    programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
   ASSERT_TRUE(settle());
   EXPECT_EQ(dataplane.flips.size(), 1u);
 }
@@ -68,12 +68,12 @@ TEST_F(ProgrammerTest, both_sides_catch_up_with_changes_of_different_services) {
 TEST_F(ProgrammerTest, only_services_that_changed_are_written) {
   start();
   for (uint32_t cs_id = 1; cs_id <= 100; ++cs_id)
-    programmer->put_service(service(cs_id, {"10." + std::to_string(cs_id) + ".0.1"}, {1, 2}));
+    programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
   ASSERT_TRUE(settle());
-  programmer->put_service(service(7, {"10.7.0.1"}, {1}));
+  programmer->put_service(service(7, {"10.99.0.7"}, {1}));
   ASSERT_TRUE(settle());  // the second side is filled for the first time
   const auto before = programmer->totals();
-  programmer->put_service(service(7, {"10.7.0.1"}, {2}));
+  programmer->put_service(service(7, {"10.99.0.7"}, {2}));
   ASSERT_TRUE(settle());
   EXPECT_EQ(programmer->totals().services_written - before.services_written, 1u);
 }
