@@ -8,7 +8,6 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
-#include <set>
 
 namespace catsbpf::cmas {
 
@@ -86,6 +85,7 @@ class YamlFile::Reader {
 
   void wrong(const YAML::Node &node, const std::string &path, const std::string &reason, const std::string &hint) {
     file_.problems_.push_back({node.Mark().line + 1, path, reason, hint});
+    file_.unread_.insert(path);
   }
 
   static std::string names(const Descriptor &type) {
@@ -121,7 +121,7 @@ int YamlFile::line_of(std::string field) const {
 }
 
 void YamlFile::problem(const std::string &field, const std::string &reason, const std::string &hint) {
-  problems_.push_back({line_of(field), field, reason, hint});
+  if (!unread_.contains(field)) problems_.push_back({line_of(field), field, reason, hint});
 }
 
 Error YamlFile::error() const {

@@ -119,7 +119,7 @@ asio::awaitable<Result<Link>> open_link(const Url &url, const Target &target) {
 std::string request_text(const Url &url, const std::string &method, const std::string &path, const std::string &body,
                          const std::map<std::string, std::string> &headers) {
   std::string text = method + " " + path + " HTTP/1.1\r\n";
-  text += header_line("Host", url.scheme == Url::Scheme::kUnix ? "localhost" : to_text(url.address));
+  if (!headers.contains("Host")) text += header_line("Host", url.scheme == Url::Scheme::kUnix ? "localhost" : to_text(url.address));
   text += header_line("User-Agent", "catsbpf/" CATSBPF_VERSION);
   text += header_line("Connection", "close");
   if (!body.empty()) text += header_line("Content-Type", "application/json");
