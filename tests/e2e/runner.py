@@ -66,7 +66,7 @@ class E2e:
 
     def outcome(self, node, name):
         """Packets that ended in an outcome at a node, from the pinned maps."""
-        return next(o["packets"] for o in self.catsbpf(node, "outcomes")["outcomes"] if o["name"] == name)
+        return next(o["packets"] for o in self.catsbpf(node, "outcomes", "--all")["outcomes"] if o["name"] == name)
 
     def eventually(self, what, condition, seconds=10):
         """The condition's value, which must become true in time. While it raises, it is not true yet."""

@@ -27,6 +27,8 @@ def traffic_that_must_not_suffer(e2e):
 def killed_and_restarted(e2e, program):
     with traffic_that_must_not_suffer(e2e) as load:
         assert program.stop(signal.SIGKILL)
+        if program.node in ("f1", "f2", "f3"):      # then the data plane asks the kernel for next hops
+            e2e.eventually("an old heartbeat", lambda: e2e.catsbpf(program.node, "status")["heartbeat_age_s"] > 3.2)
         load.wait_for(1000)
         program.start()
         ready.cats(e2e.lab)
