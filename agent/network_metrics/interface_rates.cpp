@@ -151,7 +151,8 @@ class KernelRates final : public InterfaceRates, public std::enable_shared_from_
 
   bool running(const std::string &name) const {
     ifreq request = request_for(name);
-    return ::ioctl(control_.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) && (request.ifr_flags & IFF_RUNNING);
+    return ::ioctl(control_.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) &&
+           (request.ifr_flags & IFF_RUNNING);
   }
 
   double speed(const std::string &name) const {

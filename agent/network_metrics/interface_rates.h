@@ -16,11 +16,11 @@ namespace catsbpf::agent {
 
 struct InterfaceRate {
   std::string name;
-  bool present = false;       // false: no such interface now
-  bool up = false;            // running
-  double receive_mbps = 0;    // over the last period
+  bool present = false;     // false: no such interface now
+  bool up = false;          // running
+  double receive_mbps = 0;  // over the last period
   double transmit_mbps = 0;
-  double speed_mbps = 0;      // 0: unknown
+  double speed_mbps = 0;  // 0: unknown
 };
 
 class InterfaceRates {

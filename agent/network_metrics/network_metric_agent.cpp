@@ -21,8 +21,14 @@ using Callback = std::function<void(const std::string &, const cmas::NetworkMetr
 // Session-Sender to one egress.
 class Probe : public std::enable_shared_from_this<Probe> {
  public:
-  Probe(asio::io_context &io, const NetworkMetricAgentOptions &options, std::string egress, UdpAddress source, UdpAddress peer)
-      : options_(options), source_(source), peer_(peer), window_(options.window, options.reply_timeout), timer_(io), watch_(io) {
+  Probe(asio::io_context &io, const NetworkMetricAgentOptions &options, std::string egress, UdpAddress source,
+        UdpAddress peer)
+      : options_(options),
+        source_(source),
+        peer_(peer),
+        window_(options.window, options.reply_timeout),
+        timer_(io),
+        watch_(io) {
     probes_.egress = std::move(egress);
     probes_.address = peer_.host();
   }
@@ -77,7 +83,8 @@ class Probe : public std::enable_shared_from_this<Probe> {
     }
     // Counts as lost in time: no route is loss too. ECONNREFUSED is the ICMP answer to an earlier probe.
     ++probes_.send_failed;
-    if (!std::exchange(failing_, true)) log::warn("cannot probe egress={} address={} reason=\"{}\"", probes_.egress, probes_.address, sent.error().what);
+    if (!std::exchange(failing_, true))
+      log::warn("cannot probe egress={} address={} reason=\"{}\"", probes_.egress, probes_.address, sent.error().what);
   }
 
   // Again with every probe until it succeeds: the source address or the route may come later.
@@ -86,7 +93,9 @@ class Probe : public std::enable_shared_from_this<Probe> {
     Result<> ready = socket.ok() ? socket->connect(peer_) : Result<>{socket.error()};
     if (!ready.ok()) {
       ++probes_.send_failed;
-      if (!std::exchange(failing_, true)) log::warn("cannot probe egress={} address={} reason=\"{}\"", probes_.egress, probes_.address, ready.error().what);
+      if (!std::exchange(failing_, true))
+        log::warn("cannot probe egress={} address={} reason=\"{}\"", probes_.egress, probes_.address,
+                  ready.error().what);
       return false;
     }
     socket_.emplace(std::move(*socket));
@@ -96,12 +105,13 @@ class Probe : public std::enable_shared_from_this<Probe> {
   }
 
   void watch() {
-    watch_.async_wait(asio::posix::stream_descriptor::wait_read, [weak = weak_from_this()](boost::system::error_code failed) {
-      const auto self = weak.lock();
-      if (failed || !self || self->stopped_) return;
-      self->drain();
-      if (!self->stopped_) self->watch();
-    });
+    watch_.async_wait(asio::posix::stream_descriptor::wait_read,
+                      [weak = weak_from_this()](boost::system::error_code failed) {
+                        const auto self = weak.lock();
+                        if (failed || !self || self->stopped_) return;
+                        self->drain();
+                        if (!self->stopped_) self->watch();
+                      });
   }
 
   void drain() {
@@ -115,7 +125,8 @@ class Probe : public std::enable_shared_from_this<Probe> {
 
   void take(const Datagram &datagram) {
     const auto reply = stamp::decode_reflector(datagram.bytes);
-    const auto kind = reply ? window_.replied(*reply, stamp::to_ntp(datagram.received), cmas::Clock::now()) : ProbeWindow::Reply::kForeign;
+    const auto kind = reply ? window_.replied(*reply, stamp::to_ntp(datagram.received), cmas::Clock::now())
+                            : ProbeWindow::Reply::kForeign;
     switch (kind) {
       case ProbeWindow::Reply::kAnswered:
         ++probes_.answered;
@@ -167,7 +178,8 @@ class StampAgent final : public NetworkMetricAgent {
       probes_.push_back(std::make_shared<Probe>(io, options_, egress.name, *source, *peer));
     }
     for (std::size_t i = 0; i < probes_.size(); ++i)
-      probes_[i]->start(std::chrono::nanoseconds(options_.interval) * static_cast<long>(i) / static_cast<long>(probes_.size()));
+      probes_[i]->start(std::chrono::nanoseconds(options_.interval) * static_cast<long>(i) /
+                        static_cast<long>(probes_.size()));
     return done();
   }
 
@@ -197,7 +209,8 @@ class StampAgent final : public NetworkMetricAgent {
 
 }  // namespace
 
-Result<std::unique_ptr<NetworkMetricAgent>> NetworkMetricAgent::open(asio::io_context &io, NetworkMetricAgentOptions options) {
+Result<std::unique_ptr<NetworkMetricAgent>> NetworkMetricAgent::open(asio::io_context &io,
+                                                                     NetworkMetricAgentOptions options) {
   auto agent = std::make_unique<StampAgent>(std::move(options));
   if (auto opened = agent->open(io); !opened.ok()) return opened.error();
   return std::unique_ptr<NetworkMetricAgent>(std::move(agent));

@@ -26,20 +26,22 @@ struct NetworkMetricAgentOptions {
   std::vector<Egress> egresses;
   std::string source;  // address to send from (the tunnel's); "": by routing
   std::chrono::milliseconds interval{100};
-  uint32_t window = 32;                       // probes
-  uint16_t port = stamp::kPort;               // of the reflectors
+  uint32_t window = 32;                            // probes
+  uint16_t port = stamp::kPort;                    // of the reflectors
   std::chrono::milliseconds reply_timeout{1'000};  // later replies count as lost and late
 };
 
 class NetworkMetricAgent {
  public:
   // Fails naming the address that is none, or the socket that cannot be had.
-  static Result<std::unique_ptr<NetworkMetricAgent>> open(boost::asio::io_context &io, NetworkMetricAgentOptions options);
+  static Result<std::unique_ptr<NetworkMetricAgent>> open(boost::asio::io_context &io,
+                                                          NetworkMetricAgentOptions options);
   virtual ~NetworkMetricAgent() = default;
 
   // After each reply, and when loss changed. Never before the first reply of that egress. `measured` is
   // the moment of the newest reply.
-  virtual void on_metric(std::function<void(const std::string &egress, const cmas::NetworkMetric &metric)> callback) = 0;
+  virtual void on_metric(
+      std::function<void(const std::string &egress, const cmas::NetworkMetric &metric)> callback) = 0;
 
   struct Probes {
     std::string egress, address;

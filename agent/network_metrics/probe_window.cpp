@@ -29,11 +29,14 @@ nanoseconds difference(uint64_t later, uint64_t earlier, bool ptp) {
 nanoseconds round_trip(const stamp::ReflectorPacket &reply, uint64_t received, nanoseconds elapsed) {
   nanoseconds whole = difference(received, reply.sender.timestamp, false);
   if (whole < nanoseconds(0) || whole > elapsed) whole = elapsed;
-  const nanoseconds inside = difference(reply.timestamp, reply.receive_timestamp, reply.error_estimate & stamp::kPtpFormat);
+  const nanoseconds inside =
+      difference(reply.timestamp, reply.receive_timestamp, reply.error_estimate & stamp::kPtpFormat);
   return inside < nanoseconds(0) || inside > whole ? whole : whole - inside;
 }
 
-void ProbeWindow::sent(uint32_t sequence, uint64_t timestamp, cmas::TimePoint now) { waiting_[sequence] = {timestamp, now}; }
+void ProbeWindow::sent(uint32_t sequence, uint64_t timestamp, cmas::TimePoint now) {
+  waiting_[sequence] = {timestamp, now};
+}
 
 ProbeWindow::Reply ProbeWindow::replied(const stamp::ReflectorPacket &reply, uint64_t received, cmas::TimePoint now) {
   const uint32_t sequence = reply.sender.sequence;

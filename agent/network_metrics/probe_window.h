@@ -43,7 +43,7 @@ class ProbeWindow {
   std::size_t window_;
   std::chrono::milliseconds timeout_;
   std::map<uint32_t, Sent> waiting_;
-  std::map<uint32_t, Past> past_;             // concluded ones, to know late and duplicate replies
+  std::map<uint32_t, Past> past_;  // concluded ones, to know late and duplicate replies
   std::deque<uint32_t> past_order_;
   std::deque<std::optional<Nanos>> results_;  // of the window; empty: lost
   std::optional<Nanos> last_, median_;
@@ -53,6 +53,7 @@ class ProbeWindow {
 
 // t4 - t1 - (t3 - t2), also where the reflector counts in PTP format; `elapsed` (by a clock that never steps) bounds
 // what a stepped wall clock makes of it.
-std::chrono::nanoseconds round_trip(const stamp::ReflectorPacket &reply, uint64_t received, std::chrono::nanoseconds elapsed);
+std::chrono::nanoseconds round_trip(const stamp::ReflectorPacket &reply, uint64_t received,
+                                    std::chrono::nanoseconds elapsed);
 
 }  // namespace catsbpf::agent

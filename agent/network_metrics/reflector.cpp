@@ -32,7 +32,8 @@ class Mirror;
 
 class StampReflector final : public Reflector {
  public:
-  explicit StampReflector(ReflectorOptions options) : options_(std::move(options)), sources_(options_.sources.begin(), options_.sources.end()) {}
+  explicit StampReflector(ReflectorOptions options)
+      : options_(std::move(options)), sources_(options_.sources.begin(), options_.sources.end()) {}
   ~StampReflector() override { stop(); }
 
   Result<> open(asio::io_context &io);
@@ -69,11 +70,12 @@ class Mirror : public std::enable_shared_from_this<Mirror> {
   ~Mirror() { stop(); }
 
   void watch() {
-    watch_.async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](boost::system::error_code failed) {
-      if (failed || !self->reflector_) return;
-      self->drain();
-      self->watch();
-    });
+    watch_.async_wait(asio::posix::stream_descriptor::wait_read,
+                      [self = shared_from_this()](boost::system::error_code failed) {
+                        if (failed || !self->reflector_) return;
+                        self->drain();
+                        self->watch();
+                      });
   }
   void stop() {
     reflector_ = nullptr;
@@ -105,7 +107,8 @@ Result<> StampReflector::open(asio::io_context &io) {
     if (!address.ok()) return address.error();
     auto socket = UdpSocket::open(*address);
     if (!socket.ok() && family == AF_INET6 && socket.error().code == EAFNOSUPPORT) continue;
-    if (!socket.ok()) return Error{"cannot reflect STAMP: " + socket.error().what, socket.error().hint, socket.error().code};
+    if (!socket.ok())
+      return Error{"cannot reflect STAMP: " + socket.error().what, socket.error().hint, socket.error().code};
     port = socket->port();
     mirrors_.push_back(std::make_shared<Mirror>(io, std::move(*socket), *this));
     mirrors_.back()->watch();

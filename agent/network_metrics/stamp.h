@@ -10,8 +10,8 @@
 
 namespace catsbpf::agent::stamp {
 
-constexpr std::size_t kPacketBytes = 44;     // both directions, without extensions
-constexpr std::size_t kTwampLightBytes = 14; // least that a TWAMP Light sender sends (RFC 8762 section 4.6)
+constexpr std::size_t kPacketBytes = 44;      // both directions, without extensions
+constexpr std::size_t kTwampLightBytes = 14;  // least that a TWAMP Light sender sends (RFC 8762 section 4.6)
 constexpr uint16_t kPort = 862;
 
 using WallTime = std::chrono::sys_time<std::chrono::nanoseconds>;

@@ -69,7 +69,8 @@ Result<UdpAddress> UdpAddress::make(const std::string &text, uint16_t port, int 
     v4.sin_family = AF_INET;
     v4.sin_port = htons(port);
     address.size = sizeof v4;
-  } else if ((text.empty() && family == AF_INET6) || (!text.empty() && ::inet_pton(AF_INET6, text.c_str(), &v6.sin6_addr) == 1)) {
+  } else if ((text.empty() && family == AF_INET6) ||
+             (!text.empty() && ::inet_pton(AF_INET6, text.c_str(), &v6.sin6_addr) == 1)) {
     v6.sin6_family = AF_INET6;
     v6.sin6_port = htons(port);
     address.size = sizeof v6;
@@ -86,8 +87,9 @@ uint16_t UdpAddress::port() const {
 
 std::string UdpAddress::host() const {
   char text[INET6_ADDRSTRLEN] = "";
-  const void *address = family() == AF_INET ? static_cast<const void *>(&reinterpret_cast<const sockaddr_in &>(storage).sin_addr)
-                                            : &reinterpret_cast<const sockaddr_in6 &>(storage).sin6_addr;
+  const void *address = family() == AF_INET
+                            ? static_cast<const void *>(&reinterpret_cast<const sockaddr_in &>(storage).sin_addr)
+                            : &reinterpret_cast<const sockaddr_in6 &>(storage).sin6_addr;
   ::inet_ntop(family(), address, text, sizeof text);
   return text;
 }
@@ -102,17 +104,20 @@ Result<UdpSocket> UdpSocket::open(const UdpAddress &local) {
   // Without kernel timestamps we take our own.
   (void)set(SOL_SOCKET, SO_TIMESTAMPNS, 1);
   const bool v4 = family == AF_INET;
-  const bool ready = v4 ? set(IPPROTO_IP, IP_RECVTTL, 1) && set(IPPROTO_IP, IP_PKTINFO, 1) && set(IPPROTO_IP, IP_TTL, kTtl)
-                        : set(IPPROTO_IPV6, IPV6_V6ONLY, 1) && set(IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1) &&
-                              set(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) && set(IPPROTO_IPV6, IPV6_UNICAST_HOPS, kTtl);
+  const bool ready =
+      v4 ? set(IPPROTO_IP, IP_RECVTTL, 1) && set(IPPROTO_IP, IP_PKTINFO, 1) && set(IPPROTO_IP, IP_TTL, kTtl)
+         : set(IPPROTO_IPV6, IPV6_V6ONLY, 1) && set(IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1) &&
+               set(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) && set(IPPROTO_IPV6, IPV6_UNICAST_HOPS, kTtl);
   if (!ready) return system_error("cannot set options of a UDP socket", errno);
   if (::bind(socket.fd(), local.raw(), local.size) != 0) {
     const int code = errno;
     std::string hint;
-    if (code == EACCES) hint = "allow it by sysctl -w net.ipv4.ip_unprivileged_port_start=" + std::to_string(local.port());
+    if (code == EACCES)
+      hint = "allow it by sysctl -w net.ipv4.ip_unprivileged_port_start=" + std::to_string(local.port());
     if (code == EADDRINUSE) hint = "another program has this port; stop it or configure another port at both ends";
     if (code == EADDRNOTAVAIL) hint = "no interface of this host has this address";
-    return system_error("cannot bind UDP port " + std::to_string(local.port()) + " of " + local.host(), code, std::move(hint));
+    return system_error("cannot bind UDP port " + std::to_string(local.port()) + " of " + local.host(), code,
+                        std::move(hint));
   }
   return socket;
 }

@@ -33,10 +33,10 @@ struct UdpAddress {
 struct Datagram {
   std::span<const uint8_t> bytes;  // valid until the next receive
   UdpAddress source;
-  in6_addr local{};                // address it came to, IPv4 in the first four bytes
+  in6_addr local{};  // address it came to, IPv4 in the first four bytes
   stamp::WallTime received{};
-  bool kernel_timestamp = false;   // else `received` is when we read it
-  uint8_t ttl = 255;               // 255 also when not known
+  bool kernel_timestamp = false;  // else `received` is when we read it
+  uint8_t ttl = 255;              // 255 also when not known
 };
 
 class UdpSocket {

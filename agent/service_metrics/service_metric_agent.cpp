@@ -38,7 +38,8 @@ struct Group {
 // Lives on in its coroutines after the agent is gone, with stopped_ set.
 class Core : public std::enable_shared_from_this<Core> {
  public:
-  Core(asio::io_context &io, ServiceMetricAgentOptions options) : io_(io), options_(std::move(options)), lease_(io), retry_(io) {}
+  Core(asio::io_context &io, ServiceMetricAgentOptions options)
+      : io_(io), options_(std::move(options)), lease_(io), retry_(io) {}
 
   Result<> open() {
     auto store = Store::open(options_.database, options_.site);
@@ -106,7 +107,8 @@ class Core : public std::enable_shared_from_this<Core> {
   // What C-PSes ask. Granted only when the store has it: a grant that is forgotten would be given twice.
   SessionClient::Ledger ledger() {
     SessionClient::Ledger ledger;
-    ledger.reserve = [this](uint64_t reservation, const cmas::RowKey &key, uint32_t gas, milliseconds lease, SessionClient::Answer answer) {
+    ledger.reserve = [this](uint64_t reservation, const cmas::RowKey &key, uint32_t gas, milliseconds lease,
+                            SessionClient::Answer answer) {
       const bool fresh = !table_.ledger().contains(reservation);
       auto granted = table_.reserve(reservation, key, gas, lease, cmas::Clock::now());
       log::debug("reserve reservation={} instance={} gas={} granted={}", reservation, key.csci_id, gas, granted.ok());
@@ -242,11 +244,12 @@ class Core : public std::enable_shared_from_this<Core> {
     server_ = std::move(*server);
     using Action = asio::awaitable<http::Response> (*)(std::shared_ptr<Core>, http::Request);
     const auto route = [this](const char *method, const char *path, Action action) {
-      server_->route(method, path, [weak = weak_from_this(), action](http::Request request) -> asio::awaitable<http::Response> {
-        const auto self = weak.lock();
-        if (!self || self->stopped_) co_return http::failure(503, Error{"this agent is stopping"});
-        co_return co_await action(self, std::move(request));
-      });
+      server_->route(method, path,
+                     [weak = weak_from_this(), action](http::Request request) -> asio::awaitable<http::Response> {
+                       const auto self = weak.lock();
+                       if (!self || self->stopped_) co_return http::failure(503, Error{"this agent is stopping"});
+                       co_return co_await action(self, std::move(request));
+                     });
     };
     route("GET", "/v1/table", &Core::get_table);
     route("PUT", "/v1/table", &Core::put_table);
@@ -271,7 +274,8 @@ class Core : public std::enable_shared_from_this<Core> {
     if (!rows.ok()) co_return http::failure(400, rows.error());
     std::set<cmas::RowKey> keys;
     for (const auto &row : *rows) keys.insert(row.row.key);
-    if (auto replaced = self->table_.replace(std::move(*rows)); !replaced.ok()) co_return http::failure(400, replaced.error());
+    if (auto replaced = self->table_.replace(std::move(*rows)); !replaced.ok())
+      co_return http::failure(400, replaced.error());
     self->index_rows();
     log::info("table put site={} rows={}", self->options_.site, keys.size());
     co_return co_await answer(self, std::move(keys));
@@ -320,7 +324,8 @@ class Core : public std::enable_shared_from_this<Core> {
     result.set_sequence(group->carried.sequence);
     result.set_wire_bytes(group->carried.wire_bytes);
     for (const auto &key : keys)
-      if (const auto row = self->table_.rows().find(key); row != self->table_.rows().end()) *result.add_rows() = to_api(row->second);
+      if (const auto row = self->table_.rows().find(key); row != self->table_.rows().end())
+        *result.add_rows() = to_api(row->second);
     co_return http::json(result);
   }
 
@@ -344,7 +349,9 @@ class Agent final : public ServiceMetricAgent {
   explicit Agent(std::shared_ptr<Core> core) : core_(std::move(core)) {}
   ~Agent() override { stop(); }
 
-  void on_rows(std::function<void(const std::vector<cmas::SiteRow> &)> callback) override { core_->on_rows(std::move(callback)); }
+  void on_rows(std::function<void(const std::vector<cmas::SiteRow> &)> callback) override {
+    core_->on_rows(std::move(callback));
+  }
   const cmas::SiteTable &table() const override { return core_->table(); }
   uint64_t epoch() const override { return core_->epoch(); }
   std::vector<v1::SessionStatus> sessions() const override { return core_->sessions(); }
@@ -357,7 +364,8 @@ class Agent final : public ServiceMetricAgent {
 
 }  // namespace
 
-Result<std::unique_ptr<ServiceMetricAgent>> ServiceMetricAgent::open(asio::io_context &io, ServiceMetricAgentOptions options) {
+Result<std::unique_ptr<ServiceMetricAgent>> ServiceMetricAgent::open(asio::io_context &io,
+                                                                     ServiceMetricAgentOptions options) {
   auto core = std::make_shared<Core>(io, std::move(options));
   if (auto opened = core->open(); !opened.ok()) {
     core->stop();

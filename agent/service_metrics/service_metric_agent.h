@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "cmas/site_table.h"
 #include "cmas/proto/api.pb.h"
+#include "cmas/site_table.h"
 #include "util/result.h"
 #include "util/tls/identity.h"
 
@@ -27,7 +27,7 @@ struct ServiceMetricAgentOptions {
     std::string name;     // of its certificate
     std::string address;  // "10.255.0.1:7900"
   };
-  std::string name;       // of this node
+  std::string name;  // of this node
   std::string site;
   std::vector<std::string> egresses;
   std::vector<PathSelector> path_selectors;
@@ -46,7 +46,8 @@ struct ServiceMetricAgentOptions {
 class ServiceMetricAgent {
  public:
   // Fails naming the file (another schema version, not writable, not ours), the address or the TLS file.
-  static Result<std::unique_ptr<ServiceMetricAgent>> open(boost::asio::io_context &io, ServiceMetricAgentOptions options);
+  static Result<std::unique_ptr<ServiceMetricAgent>> open(boost::asio::io_context &io,
+                                                          ServiceMetricAgentOptions options);
   virtual ~ServiceMetricAgent() = default;
 
   // Calls back at once with the rows in hand, then whenever a row comes, goes or changes its contact.

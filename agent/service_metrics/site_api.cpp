@@ -18,7 +18,8 @@ Result<> check_contact(const std::string &place, const std::string &text, bool o
   boost::system::error_code failed;
   const auto address = boost::asio::ip::make_address(text, failed);
   if (failed || (only_v6 && !address.is_v6()))
-    return Error{place + ": '" + text + "' is no " + (only_v6 ? "IPv6 " : "") + "address", "write it without prefix length and port"};
+    return Error{place + ": '" + text + "' is no " + (only_v6 ? "IPv6 " : "") + "address",
+                 "write it without prefix length and port"};
   if (address.is_unspecified() || address.is_multicast())
     return Error{place + ": " + text + " is not the address of one host"};
   return done();
@@ -32,7 +33,8 @@ Result<uint32_t> cs_id_of(const std::string &place, const v1::SiteRow &row, cons
   }
   if (known) return *known;
   if (row.cs_id() != 0) return row.cs_id();
-  if (row.service_id().empty()) return Error{place + ".service_id: missing", "name the service by service_id, cs_id or both"};
+  if (row.service_id().empty())
+    return Error{place + ".service_id: missing", "name the service by service_id, cs_id or both"};
   return Error{place + ".service_id: no service '" + row.service_id() + "' is known here",
                "give its cs_id too, or register it at the platform"};
 }
@@ -45,13 +47,16 @@ Result<cmas::RowKey> find_row(const v1::SiteDelta &delta, const cmas::SiteTable 
   const auto [first, last] = keys.equal_range(delta.csci_id());
   std::vector<cmas::RowKey> found;
   for (auto at = first; at != last; ++at)
-    if (delta.service_id().empty() || serves(table.rows().at(at->second), delta.service_id())) found.push_back(at->second);
+    if (delta.service_id().empty() || serves(table.rows().at(at->second), delta.service_id()))
+      found.push_back(at->second);
   if (found.size() == 1) return found.front();
   const std::string instance = "instance " + std::to_string(delta.csci_id());
   if (found.size() > 1)
-    return Error{"csci_id: " + instance + " serves " + std::to_string(found.size()) + " services", "name one by service_id"};
-  return Error{delta.service_id().empty() ? "csci_id: no row of " + instance
-                                          : "service_id: no row of " + instance + " for service '" + delta.service_id() + "'",
+    return Error{"csci_id: " + instance + " serves " + std::to_string(found.size()) + " services",
+                 "name one by service_id"};
+  return Error{delta.service_id().empty()
+                   ? "csci_id: no row of " + instance
+                   : "service_id: no row of " + instance + " for service '" + delta.service_id() + "'",
                "deltas change rows that exist; put the whole table first"};
 }
 
@@ -68,7 +73,8 @@ cmas::SiteChange change_of(const v1::SiteDelta &delta) {
 
 }  // namespace
 
-Result<std::vector<cmas::SiteRow>> rows_of(const v1::SiteTable &table, const std::string &site, const ResolveService &resolve) {
+Result<std::vector<cmas::SiteRow>> rows_of(const v1::SiteTable &table, const std::string &site,
+                                           const ResolveService &resolve) {
   if (!table.site().empty() && table.site() != site)
     return Error{"site: '" + table.site() + "', this is the agent of site '" + site + "'"};
   std::vector<cmas::SiteRow> rows;
@@ -92,7 +98,8 @@ Result<std::vector<cmas::SiteRow>> rows_of(const v1::SiteTable &table, const std
     if (auto checked = cmas::check(row.row); !checked.ok()) return in_place(place, checked.error());
     if (auto contact = check_contact(place + ".contact", row.contact, false); !contact.ok()) return contact.error();
     if (auto contact = check_contact(place + ".contact6", row.contact6, true); !contact.ok()) return contact.error();
-    if (!seen.insert(row.row.key).second) return Error{place + ".csci_id: " + cmas::text(row.row.key) + " is in the table twice"};
+    if (!seen.insert(row.row.key).second)
+      return Error{place + ".csci_id: " + cmas::text(row.row.key) + " is in the table twice"};
     rows.push_back(std::move(row));
   }
   return rows;

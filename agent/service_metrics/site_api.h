@@ -10,15 +10,16 @@
 #include <utility>
 #include <vector>
 
-#include "cmas/site_table.h"
 #include "cmas/proto/api.pb.h"
+#include "cmas/site_table.h"
 #include "util/result.h"
 
 namespace catsbpf::agent {
 
 using ResolveService = std::function<std::optional<uint32_t>(const std::string &service_id)>;
 
-Result<std::vector<cmas::SiteRow>> rows_of(const v1::SiteTable &table, const std::string &site, const ResolveService &resolve);
+Result<std::vector<cmas::SiteRow>> rows_of(const v1::SiteTable &table, const std::string &site,
+                                           const ResolveService &resolve);
 
 using SiteChanges = std::vector<std::pair<cmas::RowKey, cmas::SiteChange>>;
 using KeysByInstance = std::multimap<uint32_t, cmas::RowKey>;  // CSCI-ID -> rows

@@ -58,7 +58,8 @@ Store::~Store() = default;
 
 Result<std::unique_ptr<Store>> Store::open(const std::string &path, const std::string &site) {
   sqlite3 *raw = nullptr;
-  const int opened = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int opened =
+      sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   std::unique_ptr<Store> store(new Store(Database(raw), path));
   if (opened != SQLITE_OK) return store->failure("cannot open");
   if (auto claimed = store->claim(site); !claimed.ok()) return claimed.error();
@@ -69,7 +70,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::string &path, const std::s
 // Takes the file for this process, makes or checks its schema.
 Result<> Store::claim(const std::string &site) {
   // Exclusive: the lock is held until the process ends, however it ends.
-  if (auto set = run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE;");
+  if (auto set =
+          run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE;");
       !set.ok())
     return set;
   const auto number = [this](const char *pragma) -> Result<int64_t> {
@@ -83,7 +85,8 @@ Result<> Store::claim(const std::string &site) {
   for (const auto *read : {&application, &version, &tables})
     if (!read->ok()) return read->error();
   if (*tables == 0) {
-    const std::string stamp = "PRAGMA application_id=" + std::to_string(kApplicationId) + "; PRAGMA user_version=" + std::to_string(kSchema);
+    const std::string stamp =
+        "PRAGMA application_id=" + std::to_string(kApplicationId) + "; PRAGMA user_version=" + std::to_string(kSchema);
     if (auto created = run(kCreate); !created.ok()) return created;
     if (auto stamped = run(stamp.c_str()); !stamped.ok()) return stamped;
     auto put = prepare("INSERT INTO meta VALUES ('site', ?), ('epoch', 0)");
@@ -92,7 +95,8 @@ Result<> Store::claim(const std::string &site) {
     return commit(step(put->get()));
   }
   if (*application != kApplicationId)
-    return Error{"cannot use " + path_ + ": it is a database of another program", "set `state_directory` to a folder of catsbpfd"};
+    return Error{"cannot use " + path_ + ": it is a database of another program",
+                 "set `state_directory` to a folder of catsbpfd"};
   if (*version != kSchema) {
     return Error{"cannot use " + path_ + ": schema version " + std::to_string(*version) + ", this program knows " +
                      std::to_string(kSchema),
@@ -146,7 +150,9 @@ Result<uint64_t> Store::load(cmas::SiteTable &table, cmas::TimePoint now, WallTi
 }
 
 Result<> Store::load_rows(cmas::SiteTable &table) {
-  auto select = prepare("SELECT cs_id, csci_id, service_id, offered, cost, access_delay_us, draining, egresses, contact, contact6 FROM rows");
+  auto select = prepare(
+      "SELECT cs_id, csci_id, service_id, offered, cost, access_delay_us, draining, egresses, contact, contact6 FROM "
+      "rows");
   if (!select.ok()) return select.error();
   std::vector<cmas::SiteRow> rows;
   sqlite3_stmt *at = select->get();
@@ -180,7 +186,8 @@ Result<> Store::load_reservations(cmas::SiteTable &table, cmas::TimePoint now, W
   while ((state = sqlite3_step(at)) == SQLITE_ROW) {
     cmas::LedgerEntry entry;
     entry.reservation = static_cast<uint64_t>(sqlite3_column_int64(at, 0));
-    entry.key = {static_cast<uint32_t>(sqlite3_column_int64(at, 1)), static_cast<uint32_t>(sqlite3_column_int64(at, 2))};
+    entry.key = {static_cast<uint32_t>(sqlite3_column_int64(at, 1)),
+                 static_cast<uint32_t>(sqlite3_column_int64(at, 2))};
     entry.gas = static_cast<uint32_t>(sqlite3_column_int64(at, 3));
     entry.expires = now + std::chrono::milliseconds(sqlite3_column_int64(at, 4) - wall_ms(wall_now));
     table.restore(entry);
@@ -213,16 +220,18 @@ Result<> Store::write(const cmas::SiteTable &table, const Unsaved &unsaved, cmas
 
 Result<> Store::put_row(const cmas::SiteRow &site_row) {
   const auto &row = site_row.row;
-  const std::string egresses = nlohmann::json(row.egresses).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string egresses =
+      nlohmann::json(row.egresses).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   Bind{put_row_.get()}(int64_t{row.key.cs_id})(int64_t{row.key.csci_id})(site_row.service_id)(int64_t{row.offered})(
-      row.cost)(int64_t{row.access_delay.count()})(int64_t{row.draining})(egresses)(site_row.contact)(site_row.contact6);
+      row.cost)(int64_t{row.access_delay.count()})(int64_t{row.draining})(egresses)(site_row.contact)(
+      site_row.contact6);
   return step(put_row_.get());
 }
 
 Result<> Store::put_reservation(const cmas::LedgerEntry &entry, cmas::TimePoint now, WallTime wall_now) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(entry.expires - now);
-  Bind{put_reservation_.get()}(static_cast<int64_t>(entry.reservation))(int64_t{entry.key.cs_id})(int64_t{entry.key.csci_id})(
-      int64_t{entry.gas})(wall_ms(wall_now) + left.count())(static_cast<int64_t>(entry.order));
+  Bind{put_reservation_.get()}(static_cast<int64_t>(entry.reservation))(int64_t{entry.key.cs_id})(int64_t{
+      entry.key.csci_id})(int64_t{entry.gas})(wall_ms(wall_now) + left.count())(static_cast<int64_t>(entry.order));
   return step(put_reservation_.get());
 }
 
@@ -233,7 +242,8 @@ Result<> Store::commit(Result<> written) {
 }
 
 Result<> Store::run(const char *sql) {
-  return sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr) == SQLITE_OK ? done() : Result<>{failure("cannot use")};
+  return sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr) == SQLITE_OK ? done()
+                                                                                    : Result<>{failure("cannot use")};
 }
 
 Result<Store::Statement> Store::prepare(const char *sql) {
@@ -253,9 +263,11 @@ Error Store::failure(const std::string &what) const {
   const int code = sqlite3_errcode(database_.get());
   const std::string why = sqlite3_errmsg(database_.get());
   Error error{what + " " + path_ + ": " + why};
-  if (code == SQLITE_BUSY) error.hint = "another agent uses this file; stop it, or give this one a state_directory of its own";
+  if (code == SQLITE_BUSY)
+    error.hint = "another agent uses this file; stop it, or give this one a state_directory of its own";
   if (code == SQLITE_CANTOPEN) error.hint = "the folder must exist and be writable for catsbpfd";
-  if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT) error.hint = "move the file away: the site then puts its table again";
+  if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT)
+    error.hint = "move the file away: the site then puts its table again";
   return error;
 }
 

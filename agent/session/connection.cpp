@@ -104,7 +104,8 @@ asio::awaitable<Result<v1::Envelope>> Connection::read() {
     silent_told_ = false;
     if (refusing_) continue;
     v1::Envelope envelope;
-    if (!envelope.ParseFromString(body_)) co_return Error{"message of " + std::to_string(length) + " bytes is no envelope"};
+    if (!envelope.ParseFromString(body_))
+      co_return Error{"message of " + std::to_string(length) + " bytes is no envelope"};
     co_return envelope;
   }
 }

@@ -50,7 +50,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void clear_deadline() { deadline_.cancel(); }
   // Sends `keep_alive()` after a third of `hold` without a message of ours, calls `silent` after two
   // thirds without one of the peer's, closes after the whole.
-  void supervise(std::chrono::milliseconds hold, std::function<v1::Envelope()> keep_alive, std::function<void()> silent);
+  void supervise(std::chrono::milliseconds hold, std::function<v1::Envelope()> keep_alive,
+                 std::function<void()> silent);
   Clock::time_point heard() const { return heard_; }
 
   // ---- ending ----

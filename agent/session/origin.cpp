@@ -38,7 +38,12 @@ struct Origin::Question {
 
 Origin::Origin(asio::any_io_executor io, const SessionServerOptions &options, SessionServerOptions::Agent agent,
                cmas::WholeTable &table, const OriginCallbacks &callbacks)
-    : io_(io), options_(options), agent_(std::move(agent)), table_(table), callbacks_(callbacks), freeze_timer_(io),
+    : io_(io),
+      options_(options),
+      agent_(std::move(agent)),
+      table_(table),
+      callbacks_(callbacks),
+      freeze_timer_(io),
       withdraw_timer_(io) {}
 
 Result<uint32_t> Origin::admit(const v1::Open &open) const {
@@ -46,8 +51,9 @@ Result<uint32_t> Origin::admit(const v1::Open &open) const {
     return Error{"open names '" + open.name() + "', its certificate names '" + agent_.name + "'",
                  "set `node` to the name in the certificate"};
   if (open.site() != agent_.site)
-    return Error{"'" + agent_.name + "' speaks for site '" + open.site() + "', configured for it is '" + agent_.site + "'",
-                 "make `site` at the C-SMA and `path_selector: agents:` at the C-PS agree"};
+    return Error{
+        "'" + agent_.name + "' speaks for site '" + open.site() + "', configured for it is '" + agent_.site + "'",
+        "make `site` at the C-SMA and `path_selector: agents:` at the C-PS agree"};
   if (open.function_set() != options_.function_set)
     return Error{"function set '" + open.function_set() + "' is not '" + options_.function_set + "', that of C-PS '" +
                      options_.name + "'",
@@ -223,7 +229,8 @@ void Origin::lost(const std::string &reason) {
   const auto silent = std::chrono::duration_cast<milliseconds>(Connection::Clock::now() - heard_);
   connection_.reset();
   reason_ = reason;
-  for (auto &[id, question] : questions_) question->settle(Error{"session with '" + agent_.name + "' was lost: " + reason});
+  for (auto &[id, question] : questions_)
+    question->settle(Error{"session with '" + agent_.name + "' was lost: " + reason});
   log::warn("session lost peer={} reason=\"{}\" freeze_after_ms={} hold_ms={}", agent_.name, reason,
             options_.freeze_after.count(), hold_.count());
   silence_began(silent >= hold_ ? milliseconds{0} : hold_);
@@ -276,13 +283,13 @@ asio::awaitable<Result<>> Origin::ask(uint64_t reservation, v1::Envelope envelop
   // The owner may have granted it; or its answer was lost with the session.
   if (silent && release_if_silent && !stopped_) release(reservation);
   if (question->answer) co_return *question->answer;
-  co_return Error{"no answer of '" + agent_.name + "' within " + std::to_string(options_.answer_timeout.count()) + " ms"};
+  co_return Error{"no answer of '" + agent_.name + "' within " + std::to_string(options_.answer_timeout.count()) +
+                  " ms"};
 }
 
 asio::awaitable<Result<>> Origin::reserve(cmas::RowKey key, uint64_t reservation, uint32_t gas, milliseconds lease) {
   // Handles are those of the last Snapshot.
-  if (connection_ && !receiver_.synced())
-    co_return Error{"'" + agent_.name + "' has not sent its rows yet"};
+  if (connection_ && !receiver_.synced()) co_return Error{"'" + agent_.name + "' has not sent its rows yet"};
   const auto handle = receiver_.handle_of(key);
   if (!handle) {
     co_return Error{"'" + agent_.name + "' has no row of service " + std::to_string(key.cs_id) + " instance " +
@@ -327,11 +334,11 @@ v1::SessionStatus Origin::status() const {
   status.set_direction("in");
   status.set_site(agent_.site);
   const bool live = connection_ && receiver_.synced();
-  status.set_state(rows_ == Rows::kWithdrawn  ? "withdrawn"
-                   : rows_ == Rows::kFrozen   ? "frozen"
-                   : live                     ? "up"
-                   : last_refused_            ? "refused"
-                                              : "connecting");
+  status.set_state(rows_ == Rows::kWithdrawn ? "withdrawn"
+                   : rows_ == Rows::kFrozen  ? "frozen"
+                   : live                    ? "up"
+                   : last_refused_           ? "refused"
+                                             : "connecting");
   status.set_version(version_);
   status.set_epoch(receiver_.epoch());
   status.set_sequence(receiver_.sequence());

@@ -32,7 +32,12 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
  public:
   Dialer(asio::io_context &io, SessionClientOptions options, const cmas::SiteTable &table, uint64_t epoch,
          SessionClient::Ledger ledger)
-      : io_(io), options_(std::move(options)), table_(table), ledger_(std::move(ledger)), sender_(table, epoch), pause_(io) {
+      : io_(io),
+        options_(std::move(options)),
+        table_(table),
+        ledger_(std::move(ledger)),
+        sender_(table, epoch),
+        pause_(io) {
     expected_ = {options_.domain, "path-selector", {options_.peer}};
   }
 
@@ -113,7 +118,8 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
   // One session from connect to its end; says why it ended.
   static asio::awaitable<Error> session(std::shared_ptr<Dialer> self) {
     self->was_up_ = false;
-    const auto connection = self->connection_ = std::make_shared<Connection>(asio::ip::tcp::socket(self->io_), self->context_);
+    const auto connection = self->connection_ =
+        std::make_shared<Connection>(asio::ip::tcp::socket(self->io_), self->context_);
     connection->set_deadline(self->options_.handshake_timeout,
                              "no answer within " + std::to_string(self->options_.handshake_timeout.count()) + " ms");
     if (auto connected = co_await connection->connect(self->endpoint_); !connected.ok()) co_return connected.error();
@@ -134,7 +140,8 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
       if (envelope->has_refusal()) {
         self->refused_now_ = true;
         connection->close(envelope->refusal().reason());
-        co_return Error{"refused by '" + self->options_.peer + "': " + envelope->refusal().reason(), envelope->refusal().hint()};
+        co_return Error{"refused by '" + self->options_.peer + "': " + envelope->refusal().reason(),
+                        envelope->refusal().hint()};
       }
       if (auto taken = self->take(*envelope); !taken.ok()) {
         connection->refuse(taken.error());
@@ -198,7 +205,8 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
     up_ = was_up_ = true;
     refused_now_ = false;
     reason_.clear();
-    log::info("session up peer={} address={} version={} hold_ms={}", options_.peer, options_.address, version_, hold.count());
+    log::info("session up peer={} address={} version={} hold_ms={}", options_.peer, options_.address, version_,
+              hold.count());
     connection_->clear_deadline();
     sender_.restart();
     connection_->set_source([this] {
@@ -267,7 +275,8 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
   milliseconds backoff(unsigned failures) {
     const auto exponent = std::min(failures, 16u);
     const milliseconds base = std::min(options_.last_retry, options_.first_retry * (1 << exponent));
-    return milliseconds(std::uniform_int_distribution<milliseconds::rep>(base.count() * 3 / 4, base.count() * 5 / 4)(random_));
+    return milliseconds(
+        std::uniform_int_distribution<milliseconds::rep>(base.count() * 3 / 4, base.count() * 5 / 4)(random_));
   }
 
   asio::io_context &io_;
@@ -308,7 +317,8 @@ class Client final : public SessionClient {
 }  // namespace
 
 Result<std::unique_ptr<SessionClient>> SessionClient::open(asio::io_context &io, SessionClientOptions options,
-                                                           const cmas::SiteTable &table, uint64_t epoch, Ledger ledger) {
+                                                           const cmas::SiteTable &table, uint64_t epoch,
+                                                           Ledger ledger) {
   auto dialer = std::make_shared<Dialer>(io, std::move(options), table, epoch, std::move(ledger));
   if (auto opened = dialer->open(); !opened.ok()) return opened.error();
   return std::unique_ptr<SessionClient>(std::make_unique<Client>(std::move(dialer)));

@@ -26,7 +26,7 @@ struct SessionClientOptions {
   std::string address;  // "10.255.0.1:7900"
   tls::Files tls;
   std::string domain;
-  std::string name;     // of this node
+  std::string name;  // of this node
   std::string site;
   std::vector<std::string> egresses;
   std::chrono::milliseconds hold_time{30'000};
@@ -41,7 +41,8 @@ class SessionClient {
   // What the C-PS asks of the ledger. `answer` may be called later (after the store has it), once.
   struct Ledger {
     std::function<void(uint64_t reservation, const cmas::RowKey &key, uint32_t gas, std::chrono::milliseconds lease,
-                       Answer answer)> reserve;
+                       Answer answer)>
+        reserve;
     std::function<void(uint64_t reservation, std::chrono::milliseconds lease, Answer answer)> renew;
     std::function<void(uint64_t reservation)> release;
   };

@@ -110,7 +110,8 @@ class Listener : public std::enable_shared_from_this<Listener> {
       if (self->stopped_) co_return;
       if (failed) {
         // Out of descriptors, or the peer went again.
-        if (self->limit_.allow(Connection::Clock::now())) log::warn("cannot accept a session reason=\"{}\"", failed.message());
+        if (self->limit_.allow(Connection::Clock::now()))
+          log::warn("cannot accept a session reason=\"{}\"", failed.message());
         asio::steady_timer pause(self->io_, 50ms);
         co_await pause.async_wait(kAwait);
         if (self->stopped_) co_return;
@@ -129,8 +130,9 @@ class Listener : public std::enable_shared_from_this<Listener> {
 
   // From accept to Open; then the origin serves it.
   static asio::awaitable<void> welcome(std::shared_ptr<Listener> self, std::shared_ptr<Connection> connection) {
-    connection->set_deadline(self->options_.handshake_timeout,
-                             "no session opened within " + std::to_string(self->options_.handshake_timeout.count()) + " ms");
+    connection->set_deadline(
+        self->options_.handshake_timeout,
+        "no session opened within " + std::to_string(self->options_.handshake_timeout.count()) + " ms");
     auto identity = co_await connection->handshake(asio::ssl::stream_base::server, self->expected_);
     if (self->stopped_) co_return;
     if (!identity.ok()) {
@@ -159,9 +161,10 @@ class Listener : public std::enable_shared_from_this<Listener> {
   void refused(const std::string &peer, const std::string &name, const Error &why) {
     ++refused_;
     if (!limit_.allow(Connection::Clock::now())) return;
-    if (const uint64_t withheld = limit_.take_withheld()) log::warn("sessions refused count={} (lines withheld)", withheld);
-    log::warn("session refused peer={} name={} reason=\"{}\" hint=\"{}\"", peer, name.empty() ? "unknown" : name, why.what,
-              why.hint);
+    if (const uint64_t withheld = limit_.take_withheld())
+      log::warn("sessions refused count={} (lines withheld)", withheld);
+    log::warn("session refused peer={} name={} reason=\"{}\" hint=\"{}\"", peer, name.empty() ? "unknown" : name,
+              why.what, why.hint);
   }
 
   void origin_synced() {

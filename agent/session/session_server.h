@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "cmas/whole_table.h"
 #include "cmas/proto/api.pb.h"
+#include "cmas/whole_table.h"
 #include "util/result.h"
 #include "util/tls/identity.h"
 
@@ -30,7 +30,7 @@ struct SessionServerOptions {
   std::string listen;  // "10.255.0.1:7900", "[::1]:0"
   tls::Files tls;
   std::string domain;
-  std::string name;    // of this node
+  std::string name;  // of this node
   std::chrono::milliseconds hold_time{30'000};
   std::chrono::milliseconds freeze_after{3'000};
   std::vector<Agent> agents;

@@ -76,14 +76,14 @@ TEST_F(Trust, certificate_of_another_name_is_refused) {
 
 TEST_F(Trust, certificate_of_another_domain_is_refused) {
   serve();
-  dial_as(authority_.issue("other", {.names = "URI:spiffe://other.cats/service-metric-agent/f2"}));
+  dial_as(authority_.issue_as("other", {.names = "URI:spiffe://other.cats/service-metric-agent/f2"}));
   EXPECT_THAT(theirs_, HasSubstr("other.cats"));
 }
 
 TEST_F(Trust, certificate_of_another_authority_is_refused) {
   serve();
   const Authority other(folder_, "other");
-  auto files = other.issue("foreign", {.names = "URI:spiffe://lab.cats/service-metric-agent/f2"});
+  auto files = other.issue_as("foreign", {.names = "URI:spiffe://lab.cats/service-metric-agent/f2"});
   files.authority = authority_.file();  // it does trust ours
   dial_as(files);
   EXPECT_THAT(ours(), AnyOf(HasSubstr("authority"), HasSubstr("unknown ca")));
@@ -92,7 +92,7 @@ TEST_F(Trust, certificate_of_another_authority_is_refused) {
 
 TEST_F(Trust, expired_certificate_is_refused) {
   serve();
-  dial_as(authority_.issue("old", {.names = "URI:spiffe://lab.cats/service-metric-agent/f2", .until_s = -60}));
+  dial_as(authority_.issue_as("old", {.names = "URI:spiffe://lab.cats/service-metric-agent/f2", .until_s = -60}));
   EXPECT_THAT(ours(), HasSubstr("expired"));
   EXPECT_THAT(theirs_, HasSubstr("expired"));
 }
