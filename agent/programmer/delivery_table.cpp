@@ -41,6 +41,16 @@ int DeliveryTable::find(const Key &key) const {
   return -1;
 }
 
+// The entry before, and what an agent left that died between the two.
+void DeliveryTable::drop_others(const Key &key, int keep) {
+  const auto table = dataplane_.deliveries();
+  for (uint32_t probe = 0; probe < DELIVERY_PROBES; ++probe) {
+    const int index = static_cast<int>((maps::delivery_hash(key.second) + probe) % MAX_DELIVERIES);
+    const maps::delivery &entry = table[index];
+    if (index != keep && entry.state != maps::DELIVERY_FREE && entry.cs_id == key.first && entry.csci_id == key.second) drop(index);
+  }
+}
+
 int DeliveryTable::free_place(uint32_t csci_id) const {
   for (uint32_t probe = 0; probe < DELIVERY_PROBES; ++probe) {
     const int index = static_cast<int>((maps::delivery_hash(csci_id) + probe) % MAX_DELIVERIES);
@@ -140,6 +150,7 @@ Result<> DeliveryTable::program(const Key &key, const maps::delivery &entry) {
     if (table[current].state != entry.state) log::info("delivery changed cs_id={} csci_id={} resolved={}", key.first, key.second,
                                                        entry.state == maps::DELIVERY_RESOLVED);
     store_state(table[current], entry.state);
+    drop_others(key, current);
     return done();
   }
   const int place = free_place(key.second);
@@ -150,7 +161,7 @@ Result<> DeliveryTable::program(const Key &key, const maps::delivery &entry) {
   waiting.state = maps::DELIVERY_FREE;
   table[place] = waiting;
   store_state(table[place], entry.state);
-  if (current >= 0) drop(current);
+  drop_others(key, place);
   log::info("delivery programmed cs_id={} csci_id={} contact={} resolved={}", key.first, key.second,
             maps::format_address(entry.contact), entry.state == maps::DELIVERY_RESOLVED);
   return done();

@@ -48,6 +48,7 @@ class DeliveryTable {
   int find(const Key &key) const;
   int free_place(uint32_t csci_id) const;
   void drop(int index);
+  void drop_others(const Key &key, int keep);
 
   Dataplane &dataplane_;
   NextHops &next_hops_;

@@ -45,17 +45,20 @@ PathTable::~PathTable() {
 
 Result<uint16_t> PathTable::adopt_or_make(const maps::address &egress) {
   const auto paths = dataplane_.paths();
+  // Of the template all but the MACs is ours to say: another tunnel address or VNI makes it anew.
+  const maps::path fresh = path_entry(tunnel_, egress, vni_, NextHop{});
+  const auto fits = [&](const maps::path &path) {
+    return path.state != maps::PATH_FREE && same(path.egress, egress) &&
+           std::memcmp(path.header + 12, fresh.header + 12, GENEVE_HEADROOM - 12) == 0;
+  };
+  // An agent that died while it replaced one has left two: the one that instances use counts.
+  for (uint16_t slot : slots_.used())
+    if (const uint16_t index = slots_.entry(slot).path; index < paths.size() && fits(paths[index])) return index;
   for (uint32_t index = 1; index < paths.size(); ++index)
-    if (paths[index].state != maps::PATH_FREE && same(paths[index].egress, egress)) {
-      // Of the template all but the MACs is ours to say: another tunnel address or VNI makes it anew.
-      const maps::path fresh = path_entry(tunnel_, egress, vni_, NextHop{});
-      if (std::memcmp(paths[index].header + 12, fresh.header + 12, GENEVE_HEADROOM - 12) == 0)
-        return static_cast<uint16_t>(index);
-    }
+    if (fits(paths[index])) return static_cast<uint16_t>(index);
   const auto index = pool_.allocate();
   if (!index) return Error{"all " + std::to_string(MAX_PATHS) + " paths are in use"};
-  maps::path entry = path_entry(tunnel_, egress, vni_, NextHop{});
-  paths[*index] = entry;
+  paths[*index] = fresh;
   return static_cast<uint16_t>(*index);
 }
 

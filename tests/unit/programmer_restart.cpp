@@ -116,6 +116,34 @@ TEST_F(ProgrammerTest, sessions_and_deliveries_of_the_agent_before_stay_in_force
   EXPECT_TRUE(dataplane.sessions()->empty());
 }
 
+TEST_F(ProgrammerTest, an_agent_that_died_between_two_entries_leaves_no_stale_one) {
+  start();
+  next_hops.set("10.255.0.2", hop(9));
+  programmer->put_service(service(1, {"10.99.0.1"}, {1}));
+  programmer->put_deliveries("site", {{1, 3, "10.3.0.11", ""}});
+  ASSERT_TRUE(settle());
+  next_hops.set("10.3.0.11", hop(5, ""));
+  programmer.reset();
+  const uint16_t used = dataplane.instances()[1].path;
+  dataplane.paths()[used - 1 ? used - 1 : 50] = dataplane.paths()[used];  // the old one, not freed yet
+  const uint32_t home = maps::delivery_hash(3) % MAX_DELIVERIES;
+  maps::delivery second = dataplane.deliveries()[home];
+  second.ethernet[5] = 4;
+  dataplane.deliveries()[home + 1] = second;
+
+  start();
+  programmer->put_service(service(1, {"10.99.0.1"}, {1}));
+  programmer->put_deliveries("site", {{1, 3, "10.3.0.11", ""}});
+  ASSERT_TRUE(settle());
+  EXPECT_EQ(instance(1, 1).path, used);
+  next_hops.set("10.3.0.11", hop(6, ""));
+  ASSERT_TRUE(settle());
+  int macs = 0;
+  for (const maps::delivery &entry : dataplane.deliveries())
+    if (entry.state != maps::DELIVERY_FREE) macs += entry.ethernet[5] == 6 ? 1 : 100;
+  EXPECT_EQ(macs, 1);
+}
+
 TEST_F(ProgrammerTest, a_ring_out_of_range_in_the_pins_is_made_anew) {
   start();
   programmer->put_service(service(1, {"10.99.0.1"}, {1, 3}));
