@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+// The C-SMA whole: the site's API over mutual TLS, sessions to a real C-PS end, the store on disk.
+#include <sys/wait.h>
+
+#include "agent/service_metrics/service_metric_agent.h"
+#include "agent/service_metrics/store.h"
+#include "cmas/proto/json.h"
+#include "tests/unit/session_fixture.h"
+#include "util/http/client.h"
+
+namespace catsbpf::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr const char *kTable = R"({"site":"site-2","rows":[
+  {"service_id":"AR1","cs_id":1,"csci_id":1,"gas":8,"cost":1.5,"contact":"10.2.0.11","contact6":"fd00:2::11"},
+  {"service_id":"TP1","cs_id":2,"csci_id":2,"gas":4,"cost":2,"contact":"10.2.0.12"}]})";
+
+class Agent : public SessionTest {
+ protected:
+  agent::ServiceMetricAgentOptions options() {
+    agent::ServiceMetricAgentOptions options;
+    options.name = "f2";
+    options.site = "site-2";
+    options.egresses = {"f2"};
+    if (server_) options.path_selectors = {{"f1", endpoint_}};
+    options.tls = authority_.issue("service-metric-agent", "f2");
+    options.domain = "lab.cats";
+    options.listen = "127.0.0.1:0";
+    options.site_clients = {"s2"};
+    options.database = folder_.file("site.db");
+    return options;
+  }
+  void start(std::function<void(agent::ServiceMetricAgentOptions &)> change = {}) {
+    auto wanted = options();
+    if (change) change(wanted);
+    auto opened = agent::ServiceMetricAgent::open(io_, wanted);
+    ASSERT_TRUE(opened) << opened.error().text();
+    agent_ = std::move(*opened);
+  }
+  http::Target target(const tls::Files &files) {
+    http::Target target;
+    target.url = "https://" + agent_->endpoint();
+    target.tls = *tls::client_context(files);
+    target.server = tls::Expected{"lab.cats", "service-metric-agent", {"f2"}};
+    return target;
+  }
+  http::Answer call(const std::string &method, const std::string &path, const std::string &body = {}) {
+    auto answer = await(http::call(target(authority_.issue("site", "s2")), method, path, body));
+    EXPECT_TRUE(answer) << answer.error().text();
+    return answer ? *answer : http::Answer{};
+  }
+  template <class Message>
+  Message good(const http::Answer &answer) {
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    Message message;
+    auto parsed = from_json(answer.body, message);
+    EXPECT_TRUE(parsed) << parsed.error().text();
+    return message;
+  }
+  void put_table() { ASSERT_EQ(call("PUT", "/v1/table", kTable).status, 200); }
+  v1::SiteTable table() { return good<v1::SiteTable>(call("GET", "/v1/table")); }
+  v1::SiteDeltaResult delta(const std::string &deltas) {
+    return good<v1::SiteDeltaResult>(call("POST", "/v1/deltas", "{\"deltas\":[" + deltas + "]}"));
+  }
+  bool reserve(uint64_t reservation, uint32_t csci_id, std::chrono::milliseconds lease = 60s, uint32_t gas = 1) {
+    return await(server_->reserve("f2", {csci_id, csci_id}, reservation, gas, lease)).ok();
+  }
+
+  std::unique_ptr<agent::ServiceMetricAgent> agent_;
+};
+
+TEST_F(Agent, table_put_by_the_site_reaches_the_path_selector) {
+  serve();
+  start();
+  EXPECT_EQ(table().rows_size(), 0);
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(2).has_value(); }));
+  EXPECT_EQ(instance(1)->cost, 1.5);
+  const auto got = table();
+  ASSERT_EQ(got.rows_size(), 2);
+  EXPECT_EQ(got.rows(0).contact6(), "fd00:2::11");
+  EXPECT_EQ(got.epoch(), agent_->epoch());
+}
+
+TEST_F(Agent, delta_answer_names_the_message_that_carries_it) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return in().sequence() > 0 && in().sequence() == agent_->sessions()[0].acknowledged(); }));
+  const auto result = delta(R"({"csci_id":1,"gas_change":-3})");
+  EXPECT_EQ(result.epoch(), agent_->epoch());
+  EXPECT_EQ(result.rows(0).gas(), 5u);
+  EXPECT_GT(result.wire_bytes(), 4u);
+  EXPECT_LE(result.wire_bytes(), 32u);
+  ASSERT_TRUE(until([&] { return instance(1)->offered == 5; }));
+  EXPECT_EQ(in().sequence(), result.sequence());
+}
+
+TEST_F(Agent, without_a_session_the_answer_names_the_next_message) {
+  start([](auto &options) { options.path_selectors = {{"f1", "127.0.0.1:9"}}; });
+  put_table();
+  const auto result = delta(R"({"csci_id":1,"gas":0})");
+  EXPECT_EQ(result.sequence(), 1u);
+  EXPECT_EQ(result.wire_bytes(), 0u);
+}
+
+TEST_F(Agent, batch_of_deltas_is_all_or_nothing_and_the_error_names_the_culprit) {
+  start();
+  put_table();
+  const auto answer = call("POST", "/v1/deltas", R"({"deltas":[{"csci_id":1,"gas":3},{"csci_id":2,"gas_change":-9}]})");
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_THAT(answer.body, AllOf(HasSubstr("deltas[1]"), HasSubstr("gas")));
+  EXPECT_EQ(table().rows(0).gas(), 8u) << "the first one is not applied either";
+  // Two changes of one row are judged together.
+  EXPECT_EQ(call("POST", "/v1/deltas", R"({"deltas":[{"csci_id":2,"gas":9},{"csci_id":2,"gas_change":-9}]})").status,
+            200);
+  EXPECT_EQ(call("POST", "/v1/deltas", R"({"deltas":[{"csci_id":2,"remove":true},{"csci_id":2,"gas":1}]})").status,
+            400);
+  EXPECT_EQ(table().rows_size(), 2);
+}
+
+TEST_F(Agent, errors_of_a_table_name_row_and_field) {
+  start();
+  const std::pair<const char *, const char *> wrong[] = {
+      {R"({"rows":[{"cs_id":1,"csci_id":1},{"cs_id":1,"csci_id":2,"cost":-1}]})", "rows[1]"},
+      {R"({"rows":[{"cs_id":1,"csci_id":1,"cost":-1}]})", "cost"},
+      {R"({"rows":[{"cs_id":1}]})", "rows[0].csci_id"},
+      {R"({"rows":[{"csci_id":1}]})", "rows[0].service_id"},
+      {R"({"rows":[{"service_id":"XX","csci_id":1}]})", "'XX'"},
+      {R"({"rows":[{"cs_id":1,"csci_id":1,"contact":"here"}]})", "rows[0].contact"},
+      {R"({"rows":[{"cs_id":1,"csci_id":1,"contact6":"10.0.0.1"}]})", "rows[0].contact6"},
+      {R"({"rows":[{"cs_id":1,"csci_id":1},{"cs_id":1,"csci_id":1}]})", "rows[1].csci_id"},
+      {R"({"rows":[{"cs_id":1,"csci_id":1,"gas":2000000}]})", "gas"},
+      {R"({"site":"site-9","rows":[]})", "site-9"},
+      {R"({"rows":[{"cs_id":1,"csci_id":1,"color":2}]})", "color"},
+      {R"({"rows":)", "SiteTable"}};
+  for (const auto &[body, part] : wrong) {
+    const auto answer = call("PUT", "/v1/table", body);
+    EXPECT_EQ(answer.status, 400) << body;
+    EXPECT_THAT(answer.body, HasSubstr(part)) << body;
+  }
+  EXPECT_EQ(table().rows_size(), 0);
+}
+
+TEST_F(Agent, service_id_is_resolved_where_the_agent_knows_the_catalogue) {
+  start([](auto &options) {
+    options.resolve_service = [](const std::string &id) {
+      return id == "AR1" ? std::optional<uint32_t>(1) : std::nullopt;
+    };
+  });
+  EXPECT_EQ(call("PUT", "/v1/table", R"({"rows":[{"service_id":"AR1","csci_id":1,"gas":8}]})").status, 200);
+  EXPECT_EQ(table().rows(0).cs_id(), 1u);
+  EXPECT_EQ(call("PUT", "/v1/table", R"({"rows":[{"service_id":"AR1","cs_id":2,"csci_id":1}]})").status, 400);
+}
+
+TEST_F(Agent, instance_of_several_services_needs_the_service_named) {
+  start();
+  ASSERT_EQ(call("PUT", "/v1/table",
+                 R"({"rows":[{"service_id":"A","cs_id":1,"csci_id":7},{"service_id":"B","cs_id":2,"csci_id":7}]})")
+                .status,
+            200);
+  EXPECT_EQ(call("POST", "/v1/deltas", R"({"deltas":[{"csci_id":7,"gas":1}]})").status, 400);
+  EXPECT_EQ(delta(R"({"csci_id":7,"service_id":"B","gas":1})").rows(0).cs_id(), 2u);
+  EXPECT_EQ(delta(R"({"csci_id":7,"service_id":"1","gas":1})").rows(0).cs_id(), 1u);
+}
+
+TEST_F(Agent, only_the_sites_certificate_may_speak) {
+  start();
+  const auto wrong_role = await(http::call(target(authority_.issue("client", "s2")), "GET", "/v1/table"));
+  const auto wrong_name = await(http::call(target(authority_.issue("site", "s3")), "GET", "/v1/table"));
+  for (const auto *answer : {&wrong_role, &wrong_name}) EXPECT_TRUE(!*answer || (*answer)->status == 403);
+  tls::Files none;
+  none.authority = authority_.file();
+  const auto anonymous = await(http::call(target(none), "GET", "/v1/table"));
+  EXPECT_TRUE(!anonymous || anonymous->status == 403);
+}
+
+TEST_F(Agent, egress_hears_of_rows_and_contacts) {
+  start();
+  std::vector<std::vector<cmas::SiteRow>> heard;
+  agent_->on_rows([&](const auto &rows) { heard.push_back(rows); });
+  ASSERT_EQ(heard.size(), 1u);
+  put_table();
+  ASSERT_EQ(heard.size(), 2u);
+  EXPECT_EQ(heard[1][0].contact, "10.2.0.11");
+  delta(R"({"csci_id":1,"gas":2})");
+  EXPECT_EQ(heard.size(), 2u) << "slots are nothing to deliveries";
+  delta(R"({"csci_id":1,"remove":true})");
+  ASSERT_EQ(heard.size(), 3u);
+  EXPECT_EQ(heard[2].size(), 1u);
+}
+
+TEST_F(Agent, reservation_is_granted_finished_by_heartbeat_and_told_to_the_path_selector) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  std::vector<uint64_t> finished;
+  server_->on_finished([&](uint64_t reservation, const std::string &) { finished.push_back(reservation); });
+  ASSERT_TRUE(reserve(11, 1));
+  ASSERT_TRUE(reserve(12, 1));
+  ASSERT_TRUE(reserve(13, 1, 60s, 3));
+  ASSERT_TRUE(until([&] { return instance(1)->in_use == 5; }));
+  EXPECT_FALSE(reserve(14, 1, 60s, 4)) << "only 3 are free";
+  EXPECT_EQ(call("POST", "/v1/finished", R"({"reservation":12})").status, 200);
+  EXPECT_EQ(call("POST", "/v1/finished", R"({"csci_id":1})").status, 200) << "the oldest: 11";
+  EXPECT_EQ(call("POST", "/v1/finished", R"({"csci_id":1,"gas":3})").status, 200);
+  ASSERT_TRUE(until([&] { return finished.size() == 3 && instance(1)->in_use == 0; }));
+  EXPECT_THAT(finished, ::testing::ElementsAre(12, 11, 13));
+  EXPECT_EQ(call("POST", "/v1/finished", R"({"reservation":12})").status, 404);
+  EXPECT_EQ(call("POST", "/v1/finished", R"({"csci_id":1})").status, 404);
+  EXPECT_EQ(call("POST", "/v1/finished", "{}").status, 404);
+}
+
+TEST_F(Agent, lease_that_runs_out_gives_the_slots_back) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  std::vector<std::pair<uint64_t, std::string>> finished;
+  server_->on_finished([&](uint64_t id, const std::string &reason) { finished.emplace_back(id, reason); });
+  ASSERT_TRUE(reserve(11, 1, 60ms));
+  ASSERT_TRUE(reserve(12, 1, 30ms));
+  ASSERT_TRUE(until([&] { return finished.size() == 2; }));
+  EXPECT_EQ(finished[0].first, 12u);
+  EXPECT_EQ(finished[0].second, "lease over");
+  ASSERT_TRUE(until([&] { return instance(1)->in_use == 0; }));
+}
+
+TEST_F(Agent, restart_resumes_with_a_greater_epoch_the_same_rows_and_leases) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  ASSERT_TRUE(reserve(11, 1, 60s, 2));
+  delta(R"({"csci_id":2,"gas":1,"cost":9})");
+  const auto before = table();
+  agent_.reset();
+  start();
+  const auto after = table();
+  EXPECT_GT(after.epoch(), before.epoch());
+  ASSERT_EQ(after.rows_size(), 2);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(after.rows(i).SerializeAsString(), before.rows(i).SerializeAsString());
+  EXPECT_EQ(after.rows(0).in_use(), 2u);
+  ASSERT_TRUE(until([&] { return in().epoch() == after.epoch() && in().state() == "up"; }));
+  EXPECT_EQ(instance(1)->in_use, 2u);
+  ASSERT_TRUE(await(server_->renew("f2", 11, 60s))) << "the lease lives on";
+}
+
+TEST_F(Agent, lease_that_ran_out_while_the_agent_was_away_is_ended_at_start) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  ASSERT_TRUE(reserve(11, 1, 20ms));
+  agent_.reset();
+  turn(30ms);
+  start();
+  ASSERT_TRUE(until([&] { return agent_->table().ledger().empty(); }));
+  EXPECT_EQ(table().rows(0).in_use(), 0u);
+}
+
+TEST_F(Agent, many_small_requests_share_transactions_and_keep_up) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  constexpr int kRequests = 600;
+  const auto to = target(authority_.issue("site", "s2"));
+  int answered = 0;
+  const auto worker = [&](int count) -> asio::awaitable<int> {
+    for (int i = 0; i < count; ++i) {
+      const auto answer = co_await http::call(to, "POST", "/v1/deltas", R"({"deltas":[{"csci_id":1,"gas_change":1}]})");
+      if (answer && answer->status == 200) ++answered;
+    }
+    co_return count;
+  };
+  const auto began = std::chrono::steady_clock::now();
+  std::vector<std::shared_ptr<std::optional<int>>> workers;
+  for (int i = 0; i < 20; ++i) workers.push_back(begin(worker(kRequests / 20)));
+  ASSERT_TRUE(until([&] { return std::ranges::all_of(workers, [](const auto &w) { return w->has_value(); }); }));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  EXPECT_EQ(answered, kRequests);
+  EXPECT_EQ(agent_->table().rows().at({1, 1}).row.offered, 8u + kRequests);
+  ASSERT_TRUE(until([&] { return instance(1)->offered == 8u + kRequests; }));
+  // A new connection, with a TLS handshake, for each; both ends and the C-PS on this one thread.
+  RecordProperty("deltas_per_second", std::to_string(kRequests / took.count()));
+}
+
+}  // namespace
+}  // namespace catsbpf::test
