@@ -33,7 +33,11 @@ constexpr std::chrono::milliseconds kCacheDelay{200};  // changes that come in a
 class Watcher : public std::enable_shared_from_this<Watcher> {
  public:
   Watcher(asio::io_context &io, PlatformClientOptions options, PlatformClientCallbacks callbacks)
-      : io_(io), options_(std::move(options)), callbacks_(std::move(callbacks)), write_timer_(io), random_(std::random_device{}()) {}
+      : io_(io),
+        options_(std::move(options)),
+        callbacks_(std::move(callbacks)),
+        write_timer_(io),
+        random_(std::random_device{}()) {}
 
   void load_cache();
   void start();
@@ -98,7 +102,8 @@ void Watcher::load_cache() {
 }
 
 void Watcher::start() {
-  asio::co_spawn(io_, run(), asio::bind_cancellation_slot(cancel_.slot(), [self = shared_from_this()](std::exception_ptr) {}));
+  asio::co_spawn(io_, run(),
+                 asio::bind_cancellation_slot(cancel_.slot(), [self = shared_from_this()](std::exception_ptr) {}));
 }
 
 void Watcher::stop() {
@@ -167,7 +172,8 @@ void Watcher::take_snapshot(std::uint64_t revision) {
   reason_.clear();
   unwritten_ = true;
   connected(revision);
-  if (!stopped_) log::info("platform: connected url={} services={} revision={}", options_.target.url, services_.size(), revision_);
+  if (!stopped_)
+    log::info("platform: connected url={} services={} revision={}", options_.target.url, services_.size(), revision_);
 }
 
 void Watcher::put(const v1::Service &service) {
@@ -233,7 +239,8 @@ void Watcher::write_later() {
 void Watcher::write() {
   unwritten_ = false;
   if (options_.cache_file.empty()) return;
-  if (revision_ == 0) return static_cast<void>(::unlink(options_.cache_file.c_str()));  // a registry that never held anything
+  if (revision_ == 0)
+    return static_cast<void>(::unlink(options_.cache_file.c_str()));  // a registry that never held anything
   v1::ServiceCatalogue catalogue;
   catalogue.set_revision(revision_);
   for (const auto &[id, service] : services_) *catalogue.add_services() = service;

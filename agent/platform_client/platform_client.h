@@ -38,7 +38,8 @@ class PlatformClient {
  public:
   // Reads the cached copy (a broken one is warned of and left out) and starts to watch. The cached services come
   // by on_put in the first turn of the event loop. Each connection begins with all services: what the platform no
-  // longer has is removed then, first of all, so that a CS-ID that moved has one owner at every moment. Fails when the target's url or its TLS is not usable.
+  // longer has is removed then, first of all, so that a CS-ID that moved has one owner at every moment. Fails when the
+  // target's url or its TLS is not usable.
   static Result<std::unique_ptr<PlatformClient>> open(boost::asio::io_context &io, PlatformClientOptions options,
                                                       PlatformClientCallbacks callbacks);
   virtual ~PlatformClient() = default;  // stops; no callback comes afterwards

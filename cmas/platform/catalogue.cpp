@@ -13,13 +13,16 @@ void check_beside_others(const v1::ServiceCatalogue &catalogue, int i, YamlFile 
   const std::string field = "services[" + std::to_string(i) + "]";
   for (int k = 0; k < i; ++k) {
     const auto &other = catalogue.services(k);
-    const std::string where = other.service_id() + " (line " + std::to_string(file.line_of("services[" + std::to_string(k) + "]")) + ")";
+    const std::string where =
+        other.service_id() + " (line " + std::to_string(file.line_of("services[" + std::to_string(k) + "]")) + ")";
     if (!service.service_id().empty() && service.service_id() == other.service_id())
       file.problem(field + ".service_id", "'" + service.service_id() + "' is there already, see " + where);
     if (service.cs_id() != 0 && service.cs_id() == other.cs_id())
-      file.problem(field + ".cs_id", std::to_string(service.cs_id()) + " belongs to service " + where, "each service has a number of its own");
+      file.problem(field + ".cs_id", std::to_string(service.cs_id()) + " belongs to service " + where,
+                   "each service has a number of its own");
     if (const auto claimed = conflict(service, other))
-      file.problem(field + ".locators", *claimed + " is claimed by service " + where, "one address, protocol and port leads to one service");
+      file.problem(field + ".locators", *claimed + " is claimed by service " + where,
+                   "one address, protocol and port leads to one service");
   }
 }
 

@@ -25,7 +25,8 @@ std::string absolute(const std::string &folder_of, const std::string &path) {
 void check_tls(const v1::PlatformConfig &config, YamlFile &file) {
   const auto &tls = config.tls();
   bool complete = true;
-  for (const auto &[name, value] : {std::pair{"domain", tls.domain()}, {"certificate", tls.certificate()}, {"key", tls.key()}}) {
+  for (const auto &[name, value] :
+       {std::pair{"domain", tls.domain()}, {"certificate", tls.certificate()}, {"key", tls.key()}}) {
     if (!value.empty()) continue;
     file.problem(std::string("tls.") + name, "is missing");
     complete = false;
@@ -62,7 +63,8 @@ Result<PlatformSettings> load_config(const std::string &path) {
   PlatformSettings settings;
   auto &config = settings.file;
   file.read(config);
-  if (!file.ok() && file.line_of("listen") == 0 && file.line_of("database") == 0) return file.error();  // nothing was read
+  if (!file.ok() && file.line_of("listen") == 0 && file.line_of("database") == 0)
+    return file.error();  // nothing was read
 
   if (config.listen().empty()) {
     file.problem("listen", "is missing", "write 127.0.0.1:8443");
@@ -70,7 +72,8 @@ Result<PlatformSettings> load_config(const std::string &path) {
     if (const auto endpoint = parse_endpoint(config.listen()); !endpoint)
       file.problem("listen", endpoint.error().what, endpoint.error().hint);
   }
-  if (config.database().empty()) file.problem("database", "is missing", "name a file: /var/lib/cats-platformd/platform.db");
+  if (config.database().empty())
+    file.problem("database", "is missing", "name a file: /var/lib/cats-platformd/platform.db");
   config.set_database(absolute(path, config.database()));
   config.set_catalogue(absolute(path, config.catalogue()));
   config.set_write_token_file(absolute(path, config.write_token_file()));

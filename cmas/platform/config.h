@@ -11,8 +11,8 @@
 namespace catsbpf::cmas {
 
 struct PlatformSettings {
-  v1::PlatformConfig file;                  // paths made absolute
-  std::optional<std::string> write_token;   // content of write_token_file
+  v1::PlatformConfig file;                 // paths made absolute
+  std::optional<std::string> write_token;  // content of write_token_file
 };
 
 // All problems at once: "FILE:LINE: FIELD: REASON" and "hint: ...".

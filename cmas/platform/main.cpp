@@ -34,8 +34,8 @@ int fail(const Error &error) {
 }
 
 std::string summary(const cmas::Registry::Import &import) {
-  return std::to_string(import.created) + " new, " + std::to_string(import.changed) + " changed, " + std::to_string(import.unchanged) +
-         " as before";
+  return std::to_string(import.created) + " new, " + std::to_string(import.changed) + " changed, " +
+         std::to_string(import.unchanged) + " as before";
 }
 
 // The catalogue of the configuration fills an empty registry.
@@ -98,7 +98,8 @@ class Watchdog {
 };
 
 Result<http::ServerOptions> server_options(const v1::PlatformConfig &config) {
-  http::ServerOptions options{.listen = config.listen(), .max_connections = kMaxConnections, .max_connections_per_source = 128};
+  http::ServerOptions options{
+      .listen = config.listen(), .max_connections = kMaxConnections, .max_connections_per_source = 128};
   if (!config.has_tls()) return options;
   auto context = tls::server_context({config.tls().certificate(), config.tls().key(), ""}, tls::PeerCertificate::kNone);
   if (!context) return context.error();
@@ -133,8 +134,8 @@ int serve(const cmas::PlatformSettings &settings) {
     (*server)->stop();
   });
   const std::string where = config.listen().starts_with("/") ? config.listen() : to_text((*server)->endpoint());
-  log::info("platform: ready listen={} tls={} database={} revision={} version={}", where, config.has_tls() ? "1.3" : "none",
-            config.database(), *revision, CATSBPF_VERSION);
+  log::info("platform: ready listen={} tls={} database={} revision={} version={}", where,
+            config.has_tls() ? "1.3" : "none", config.database(), *revision, CATSBPF_VERSION);
   sd_notifyf(0, "READY=1\nSTATUS=listens on %s", where.c_str());
   io.run();
   return 0;

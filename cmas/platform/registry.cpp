@@ -15,8 +15,8 @@ constexpr std::int64_t kSchema = 1;
 constexpr int kRemovalsKept = 1000;
 
 Error stale(const std::string &id, std::uint64_t expected, const v1::Service *now) {
-  return Error{"service " + id + (now ? " is at revision " + std::to_string(now->revision()) : " does not exist") + ", not at " +
-                   std::to_string(expected),
+  return Error{"service " + id + (now ? " is at revision " + std::to_string(now->revision()) : " does not exist") +
+                   ", not at " + std::to_string(expected),
                "someone changed it: get it again", ESTALE};
 }
 
@@ -44,24 +44,27 @@ Result<> Registry::prepare_schema() {
   for (const auto *value : {&application, &schema, &tables})
     if (!*value) return value->error();
   if (*tables == 0) {
-    for (const std::string &sql : {std::string("CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT"),
-                                   create_services_table(),
-                                   std::string("CREATE TABLE removals (revision INTEGER PRIMARY KEY, service_id TEXT NOT NULL) STRICT"),
-                                   std::string("INSERT INTO counters VALUES ('revision', 0), ('forgotten', 0)"),
-                                   "PRAGMA application_id = " + std::to_string(kApplication),
-                                   "PRAGMA user_version = " + std::to_string(kSchema)})
+    for (const std::string &sql :
+         {std::string("CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT"),
+          create_services_table(),
+          std::string("CREATE TABLE removals (revision INTEGER PRIMARY KEY, service_id TEXT NOT NULL) STRICT"),
+          std::string("INSERT INTO counters VALUES ('revision', 0), ('forgotten', 0)"),
+          "PRAGMA application_id = " + std::to_string(kApplication),
+          "PRAGMA user_version = " + std::to_string(kSchema)})
       if (auto ok = database_.run(sql); !ok) return ok;
     return transaction->commit();
   }
   if (*application != kApplication) return Error{what + "is a database of another program", "name another file"};
   if (*schema != kSchema)
-    return Error{what + "has schema version " + std::to_string(*schema) + ", this program knows version " + std::to_string(kSchema),
+    return Error{what + "has schema version " + std::to_string(*schema) + ", this program knows version " +
+                     std::to_string(kSchema),
                  "use the cats-platformd that wrote it, or export it there (GET /v1/services) and --import it here"};
   auto check = database_.prepare("PRAGMA quick_check(1)");
   auto row = check.step();
   if (!row) return row.error();
   if (const auto verdict = check.text(0); !*row || verdict != "ok")
-    return Error{what + "is damaged: " + verdict.value_or("?"), "restore it from a copy, or move it away: the catalogue is loaded into a new one"};
+    return Error{what + "is damaged: " + verdict.value_or("?"),
+                 "restore it from a copy, or move it away: the catalogue is loaded into a new one"};
   return done();
 }
 
@@ -110,20 +113,24 @@ Result<std::optional<v1::Service>> Registry::get(const std::string &id) {
   return std::optional<v1::Service>(*std::move(service));
 }
 
-Result<Registry::Put> Registry::put_among(Services &services, const v1::Service &wanted, std::optional<std::uint64_t> expected_revision) {
+Result<Registry::Put> Registry::put_among(Services &services, const v1::Service &wanted,
+                                          std::optional<std::uint64_t> expected_revision) {
   const std::string &id = wanted.service_id();
   const auto present = services.find(id);
   const v1::Service *before = present == services.end() ? nullptr : &present->second;
-  if (expected_revision && (!before || before->revision() != *expected_revision)) return stale(id, *expected_revision, before);
+  if (expected_revision && (!before || before->revision() != *expected_revision))
+    return stale(id, *expected_revision, before);
 
   auto problems = check(wanted);
   const bool good_alone = problems.empty();
   for (const auto &[other_id, other] : services) {
     if (other_id == id) continue;
     if (other.cs_id() == wanted.cs_id())
-      problems.push_back({"cs_id", std::to_string(wanted.cs_id()) + " belongs to service " + other_id, "each service has a number of its own"});
+      problems.push_back({"cs_id", std::to_string(wanted.cs_id()) + " belongs to service " + other_id,
+                          "each service has a number of its own"});
     if (const auto claimed = conflict(wanted, other))
-      problems.push_back({"locators", *claimed + " is claimed by service " + other_id, "one address, protocol and port leads to one service"});
+      problems.push_back({"locators", *claimed + " is claimed by service " + other_id,
+                          "one address, protocol and port leads to one service"});
   }
   if (!problems.empty()) {
     Error refused = refusal(id, problems);
@@ -178,7 +185,8 @@ Result<> Registry::remove(const std::string &service_id, std::optional<std::uint
   if (!present) return present.error();
   if (!*present) return Error{"no service " + service_id, "GET /v1/services lists them", ENOENT};
   const v1::Service &service = **present;
-  if (expected_revision && service.revision() != *expected_revision) return stale(service_id, *expected_revision, &service);
+  if (expected_revision && service.revision() != *expected_revision)
+    return stale(service_id, *expected_revision, &service);
   auto revision = next_revision();
   if (!revision) return revision.error();
   auto removal = database_.prepare("DELETE FROM services WHERE service_id = ?");
@@ -190,8 +198,12 @@ Result<> Registry::remove(const std::string &service_id, std::optional<std::uint
 }
 
 Result<> Registry::forget_old_removals() {
-  const std::string old = "(SELECT revision FROM removals ORDER BY revision DESC LIMIT 1 OFFSET " + std::to_string(kRemovalsKept) + ")";
-  if (auto ok = database_.run("UPDATE counters SET value = max(value, coalesce(" + old + ", 0)) WHERE name = 'forgotten'"); !ok) return ok;
+  const std::string old =
+      "(SELECT revision FROM removals ORDER BY revision DESC LIMIT 1 OFFSET " + std::to_string(kRemovalsKept) + ")";
+  if (auto ok =
+          database_.run("UPDATE counters SET value = max(value, coalesce(" + old + ", 0)) WHERE name = 'forgotten'");
+      !ok)
+    return ok;
   return database_.run("DELETE FROM removals WHERE revision <= (SELECT value FROM counters WHERE name = 'forgotten')");
 }
 

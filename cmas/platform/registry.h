@@ -29,9 +29,9 @@ class Registry {
   Result<std::optional<v1::Service>> get(const std::string &id);
 
   struct Put {
-    v1::Service service;    // as stored
+    v1::Service service;  // as stored
     bool created = false;
-    bool changed = false;   // false: it was there just so; the revision stays
+    bool changed = false;  // false: it was there just so; the revision stays
   };
   Result<Put> put(const v1::Service &service, std::optional<std::uint64_t> expected_revision = {});
   Result<> remove(const std::string &service_id, std::optional<std::uint64_t> expected_revision = {});

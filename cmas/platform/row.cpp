@@ -19,7 +19,9 @@ using Json = nlohmann::json;
 bool is_number(const FieldDescriptor &field) {
   return field.cpp_type() == FieldDescriptor::CPPTYPE_UINT32 || field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64;
 }
-bool is_text(const FieldDescriptor &field) { return field.cpp_type() == FieldDescriptor::CPPTYPE_STRING && !field.is_repeated(); }
+bool is_text(const FieldDescriptor &field) {
+  return field.cpp_type() == FieldDescriptor::CPPTYPE_STRING && !field.is_repeated();
+}
 
 template <class F>
 void each_column(F f) {
@@ -28,7 +30,8 @@ void each_column(F f) {
 }
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return c < 0x80 ? std::tolower(c) : c; });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return c < 0x80 ? std::tolower(c) : c; });
   return text;
 }
 
@@ -90,10 +93,11 @@ Result<> write_row(Database &database, const v1::Service &service) {
 bool matches(const v1::Service &service, const std::string &search) {
   std::string haystack = std::to_string(service.cs_id());
   const auto add = [&](const std::string &text) { haystack += "\n" + text; };
-  for (const auto &text : {service.service_id(), service.service_name(), service.service_description(), service.service_running_code(),
-                           service.computing_time().text()})
+  for (const auto &text : {service.service_id(), service.service_name(), service.service_description(),
+                           service.service_running_code(), service.computing_time().text()})
     add(text);
-  for (const auto *list : {&service.input(), &service.computing_requirement(), &service.storage_requirement(), &service.software_dependency()})
+  for (const auto *list : {&service.input(), &service.computing_requirement(), &service.storage_requirement(),
+                           &service.software_dependency()})
     for (const auto &text : *list) add(text);
   haystack = lower(std::move(haystack));
   std::istringstream words(lower(search));

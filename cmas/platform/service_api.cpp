@@ -23,19 +23,32 @@ namespace asio = boost::asio;
 using http::Request;
 using http::Response;
 using Answer = asio::awaitable<Response>;
-constexpr unsigned kBatch = 100;                       // changes read at a time: all that is ever kept for a watcher
-constexpr std::chrono::seconds kLookAround{1};         // for changes by other programs
+constexpr unsigned kBatch = 100;                // changes read at a time: all that is ever kept for a watcher
+constexpr std::chrono::seconds kLookAround{1};  // for changes by other programs
 
 Response refused(const Error &error) {
   int status = 500;
   switch (error.code) {
-    case EINVAL: status = 400; break;
-    case ENOENT: status = 404; break;
-    case EEXIST: status = 409; break;
-    case ESTALE: status = 412; break;
-    case EBUSY: status = 503; break;
-    case ENOSPC: status = 507; break;
-    default: break;
+    case EINVAL:
+      status = 400;
+      break;
+    case ENOENT:
+      status = 404;
+      break;
+    case EEXIST:
+      status = 409;
+      break;
+    case ESTALE:
+      status = 412;
+      break;
+    case EBUSY:
+      status = 503;
+      break;
+    case ENOSPC:
+      status = 507;
+      break;
+    default:
+      break;
   }
   if (status >= 500) log::error("platform: {}", error.what);
   return http::failure(status, error);
@@ -87,7 +100,7 @@ class Api : public std::enable_shared_from_this<Api> {
   unsigned watchers_ = 0;
   std::set<asio::steady_timer *> waiting_;  // of watchers that have sent everything
   asio::steady_timer look_around_;
-  std::uint64_t seen_ = 0;                  // revision that the watchers were woken for
+  std::uint64_t seen_ = 0;  // revision that the watchers were woken for
 };
 
 void Api::add_routes(http::Server &server) {
@@ -130,14 +143,15 @@ Response Api::put(const Request &request) {
   if (auto ok = http::parse(request, service); !ok) return http::failure(400, ok.error());
   if (service.service_id().empty()) service.set_service_id(id);
   if (service.service_id() != id)
-    return http::failure(400, Error{"service_id '" + service.service_id() + "' is not '" + id + "', which the path names"});
+    return http::failure(400,
+                         Error{"service_id '" + service.service_id() + "' is not '" + id + "', which the path names"});
   const auto expected = expected_revision(request);
   if (!expected) return refused(expected.error());
   const auto stored = registry_.put(service, *expected);
   if (!stored) return refused(stored.error());
   if (stored->changed) {
-    log::info("platform: {} service={} revision={} by={}", stored->created ? "added" : "changed", id, stored->service.revision(),
-              request.source ? request.source->to_string() : "this host");
+    log::info("platform: {} service={} revision={} by={}", stored->created ? "added" : "changed", id,
+              stored->service.revision(), request.source ? request.source->to_string() : "this host");
     wake_watchers();
   }
   auto response = http::json(stored->service, stored->created ? 201 : 200);
@@ -163,9 +177,11 @@ std::optional<Response> Api::forbidden(const Request &request) const {
     const auto header = request.headers.find("authorization");
     const std::string wanted = "Bearer " + *options_.write_token;
     const std::string given = header == request.headers.end() ? "" : header->second;
-    if (given.size() == wanted.size() && CRYPTO_memcmp(given.data(), wanted.data(), wanted.size()) == 0) return std::nullopt;
-    auto response = http::failure(401, Error{given.empty() ? "writing needs the write token" : "the write token is wrong",
-                                             "send the header Authorization: Bearer TOKEN"});
+    if (given.size() == wanted.size() && CRYPTO_memcmp(given.data(), wanted.data(), wanted.size()) == 0)
+      return std::nullopt;
+    auto response =
+        http::failure(401, Error{given.empty() ? "writing needs the write token" : "the write token is wrong",
+                                 "send the header Authorization: Bearer TOKEN"});
     response.headers["WWW-Authenticate"] = "Bearer";
     return response;
   }
@@ -189,14 +205,17 @@ Response Api::watch(const Request &request) {
   const auto query = request.query.find("since");
   const bool asked = resume != request.headers.end() || query != request.query.end();
   if (asked) since = whole_number(resume != request.headers.end() ? resume->second : query->second);
-  if (asked && !since) return http::failure(400, Error{"since (or Last-Event-ID) is not a revision", "send the id of the last event"});
+  if (asked && !since)
+    return http::failure(400, Error{"since (or Last-Event-ID) is not a revision", "send the id of the last event"});
   Response response;
-  response.stream = [self = shared_from_this(), since](std::shared_ptr<http::EventStream> events) { return self->stream(since, events); };
+  response.stream = [self = shared_from_this(), since](std::shared_ptr<http::EventStream> events) {
+    return self->stream(since, events);
+  };
   return response;
 }
 
-// A watcher keeps nothing but the revision that it has reached: a slow one reads the registry later, or is dropped by the
-// stream's time-out.
+// A watcher keeps nothing but the revision that it has reached: a slow one reads the registry later, or is dropped by
+// the stream's time-out.
 asio::awaitable<void> Api::stream(std::optional<std::uint64_t> since, std::shared_ptr<http::EventStream> events) {
   const auto self = shared_from_this();
   asio::steady_timer timer(io_);
@@ -240,7 +259,8 @@ asio::awaitable<Result<std::uint64_t>> Api::send_all(std::shared_ptr<http::Event
   auto catalogue = registry_.list();
   if (!catalogue) co_return catalogue.error();
   auto &services = *catalogue->mutable_services();
-  std::sort(services.pointer_begin(), services.pointer_end(), [](const auto *a, const auto *b) { return a->revision() < b->revision(); });
+  std::sort(services.pointer_begin(), services.pointer_end(),
+            [](const auto *a, const auto *b) { return a->revision() < b->revision(); });
   v1::ServiceChange change;
   for (auto &service : services) {
     change.set_revision(service.revision());
@@ -255,7 +275,8 @@ asio::awaitable<Result<std::uint64_t>> Api::send_all(std::shared_ptr<http::Event
   co_return catalogue->revision();
 }
 
-asio::awaitable<Result<std::uint64_t>> Api::send_changes(std::uint64_t since, std::shared_ptr<http::EventStream> events) {
+asio::awaitable<Result<std::uint64_t>> Api::send_changes(std::uint64_t since,
+                                                         std::shared_ptr<http::EventStream> events) {
   const auto changes = registry_.changes_after(since, kBatch);
   if (!changes) co_return changes.error();
   if (!changes->known) co_return Error{"it fell behind the log"};  // it comes again and gets all services

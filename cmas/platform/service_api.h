@@ -3,7 +3,8 @@
 //   GET /v1/services[?search=WORDS]   ServiceCatalogue, ETag: the registry's revision
 //   GET /v1/services/ID               Service (ID: Service ID or CS-ID), ETag: its revision
 //   PUT, DELETE /v1/services/ID       with If-Match: only where it is still at that revision
-//   GET /v1/services/watch[?since=R]  server-sent events (or Last-Event-ID: R): "put" and "remove" with a ServiceChange,
+//   GET /v1/services/watch[?since=R]  server-sent events (or Last-Event-ID: R): "put" and "remove" with a
+//   ServiceChange,
 //                                     id: its revision. Without R, or where the log does not reach back to R, all
 //                                     services come first, then "snapshot end".
 #pragma once

@@ -25,7 +25,11 @@ bool is_clean_text(const std::string &text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
     if (lead < 0x20 || lead == 0x7f) return false;
-    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+    const std::size_t length = lead < 0x80                   ? 1
+                               : lead >= 0xc2 && lead < 0xe0 ? 2
+                               : lead >= 0xe0 && lead < 0xf0 ? 3
+                               : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                             : 0;
     if (length == 0 || i + length > text.size()) return false;
     std::uint32_t point = length == 1 ? lead : lead & (0x7f >> length);
     for (std::size_t k = 1; k < length; ++k) {
@@ -95,7 +99,8 @@ std::string special_address(const Prefix &prefix) {
     if (b[0] >= 224) return "is a multicast, reserved or broadcast address";
     return "";
   }
-  if (std::all_of(b.begin(), b.begin() + 10, [](auto byte) { return byte == 0; }) && b[10] == 0xff && b[11] == 0xff && prefix.length >= 96)
+  if (std::all_of(b.begin(), b.begin() + 10, [](auto byte) { return byte == 0; }) && b[10] == 0xff && b[11] == 0xff &&
+      prefix.length >= 96)
     return "is an IPv4 address in IPv6 form";
   if (std::all_of(b.begin(), b.end() - 1, [](auto byte) { return byte == 0; }) && b[15] <= 1 && prefix.length > 8)
     return b[15] ? "is a loopback address" : "is an unspecified address";
@@ -112,15 +117,18 @@ void check_locator(const std::string &field, const v1::Locator &locator, Problem
   } else if (const auto special = special_address(*prefix); !special.empty()) {
     problems.push_back({field + ".prefix", "'" + locator.prefix() + "' " + special, hint});
   } else if (host_bits_set(*prefix)) {
-    problems.push_back({field + ".prefix", "'" + locator.prefix() + "' has bits set behind its length", "clear them, or leave the length out"});
+    problems.push_back({field + ".prefix", "'" + locator.prefix() + "' has bits set behind its length",
+                        "clear them, or leave the length out"});
   }
   const std::string &protocol = locator.protocol();
   if (protocol != "" && protocol != "tcp" && protocol != "udp")
-    problems.push_back({field + ".protocol", "'" + protocol + "' is not known", "use tcp, udp, or leave it out for any"});
+    problems.push_back(
+        {field + ".protocol", "'" + protocol + "' is not known", "use tcp, udp, or leave it out for any"});
   if (locator.port_min() > 65535 || locator.port_max() > 65535) {
     problems.push_back({field + (locator.port_min() > 65535 ? ".port_min" : ".port_max"), "is larger than 65535"});
   } else if (locator.port_max() != 0 && locator.port_max() < locator.port_min()) {
-    problems.push_back({field + ".port_max", std::to_string(locator.port_max()) + " is below port_min " + std::to_string(locator.port_min())});
+    problems.push_back({field + ".port_max", std::to_string(locator.port_max()) + " is below port_min " +
+                                                 std::to_string(locator.port_min())});
   } else if (locator.port_max() != 0 && locator.port_min() == 0) {
     problems.push_back({field + ".port_min", "is missing beside port_max", "0 and 0 mean any port"});
   }
@@ -133,10 +141,12 @@ bool is_bounded(double value, double low, double high) { return std::isfinite(va
 void check_steering(const v1::Service &service, Problems &problems) {
   const auto &time = service.computing_time();
   if (time.max_us() != 0 && time.max_us() < time.min_us())
-    problems.push_back({"computing_time.max_us", std::to_string(time.max_us()) + " is below min_us " + std::to_string(time.min_us())});
+    problems.push_back(
+        {"computing_time.max_us", std::to_string(time.max_us()) + " is below min_us " + std::to_string(time.min_us())});
   if (time.max_us() == 0 && time.min_us() != 0)
     problems.push_back({"computing_time.max_us", "is missing beside min_us", "selection counts with max_us"});
-  if (!is_bounded(time.parallel_fraction(), 0, 1)) problems.push_back({"computing_time.parallel_fraction", "is not between 0 and 1"});
+  if (!is_bounded(time.parallel_fraction(), 0, 1))
+    problems.push_back({"computing_time.parallel_fraction", "is not between 0 and 1"});
 
   const auto &affinity = service.affinity();
   if (affinity.timeout_s() > kMaxTimeout) problems.push_back({"affinity.timeout_s", "is longer than 7 days (604800)"});
@@ -146,9 +156,12 @@ void check_steering(const v1::Service &service, Problems &problems) {
   const auto &policy = service.policy();
   if (policy.ring() != "" && policy.ring() != "balanced")
     problems.push_back({"policy.ring", "'" + policy.ring() + "' is not known", "use balanced"});
-  if (policy.request() != "" && policy.request() != "closest-cost" && policy.request() != "cheapest" && policy.request() != "fastest")
-    problems.push_back({"policy.request", "'" + policy.request() + "' is not known", "use closest-cost, cheapest or fastest"});
-  const std::pair<const char *, double> exponents[] = {{"policy.a", policy.a()}, {"policy.b", policy.b()}, {"policy.c", policy.c()}};
+  if (policy.request() != "" && policy.request() != "closest-cost" && policy.request() != "cheapest" &&
+      policy.request() != "fastest")
+    problems.push_back(
+        {"policy.request", "'" + policy.request() + "' is not known", "use closest-cost, cheapest or fastest"});
+  const std::pair<const char *, double> exponents[] = {
+      {"policy.a", policy.a()}, {"policy.b", policy.b()}, {"policy.c", policy.c()}};
   for (const auto &[field, value] : exponents)
     if (!is_bounded(value, 0, 10)) problems.push_back({field, "is not between 0 and 10"});
 }
@@ -202,9 +215,11 @@ std::vector<Problem> check(const v1::Service &service) {
   Problems problems;
   check_sizes("", service, problems);
   if (!is_service_id(service.service_id()))
-    problems.push_back({"service_id", service.service_id().empty() ? "is missing" : "'" + service.service_id() + "' is not a name",
+    problems.push_back({"service_id",
+                        service.service_id().empty() ? "is missing" : "'" + service.service_id() + "' is not a name",
                         "a letter, then letters, digits, '-', '_', '.', at most 63"});
-  if (service.cs_id() == 0) problems.push_back({"cs_id", "is missing or 0", "give the service a number from 1 to 4294967295"});
+  if (service.cs_id() == 0)
+    problems.push_back({"cs_id", "is missing or 0", "give the service a number from 1 to 4294967295"});
   check_steering(service, problems);
   check_locators(service, problems);
   return problems;

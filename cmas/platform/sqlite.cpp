@@ -12,13 +12,25 @@ Error sqlite_error(const std::string &path, sqlite3 *database, int code) {
   int number = EIO;
   switch (code & 0xff) {
     case SQLITE_NOTADB:
-    case SQLITE_CORRUPT: hint = "restore it from a copy, or move it away: the catalogue is loaded into a new one"; break;
+    case SQLITE_CORRUPT:
+      hint = "restore it from a copy, or move it away: the catalogue is loaded into a new one";
+      break;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: hint = "another program holds it for long"; number = EBUSY; break;
-    case SQLITE_FULL: hint = "the disk is full"; number = ENOSPC; break;
+    case SQLITE_LOCKED:
+      hint = "another program holds it for long";
+      number = EBUSY;
+      break;
+    case SQLITE_FULL:
+      hint = "the disk is full";
+      number = ENOSPC;
+      break;
     case SQLITE_CANTOPEN:
-    case SQLITE_READONLY: hint = "the folder must exist, and it and the file must be writable for this user"; number = EACCES; break;
-    default: break;
+    case SQLITE_READONLY:
+      hint = "the folder must exist, and it and the file must be writable for this user";
+      number = EACCES;
+      break;
+    default:
+      break;
   }
   const char *reason = database ? sqlite3_errmsg(database) : sqlite3_errstr(code);
   return Error{"registry " + path + ": " + reason, hint, number};
@@ -35,7 +47,8 @@ Statement &Statement::bind(std::int64_t value) {
 
 Statement &Statement::bind(const std::string &value) {
   if (failed_ == SQLITE_OK)
-    failed_ = sqlite3_bind_text(statement_.get(), next_++, value.data(), static_cast<int>(value.size()), SQLITE_TRANSIENT);
+    failed_ =
+        sqlite3_bind_text(statement_.get(), next_++, value.data(), static_cast<int>(value.size()), SQLITE_TRANSIENT);
   return *this;
 }
 
@@ -71,7 +84,8 @@ std::optional<std::string> Statement::text(int column) const {
 Result<Database> Database::open(const std::string &path) {
   Database database;
   sqlite3 *handle = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code =
+      sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   database.handle_.reset(handle);
   database.path_ = path;
   if (code != SQLITE_OK) return sqlite_error(path, handle, code);

@@ -53,7 +53,9 @@ class YamlFile::Reader {
   void one(const YAML::Node &node, const std::string &path, Message &into, const FieldDescriptor &field) {
     const auto *reflection = into.GetReflection();
     if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE)
-      return message(node, path, field.is_repeated() ? *reflection->AddMessage(&into, &field) : *reflection->MutableMessage(&into, &field));
+      return message(
+          node, path,
+          field.is_repeated() ? *reflection->AddMessage(&into, &field) : *reflection->MutableMessage(&into, &field));
     if (!node.IsScalar()) return wrong(node, path, "must be a single value", "");
     const std::string &text = node.Scalar();
     switch (field.cpp_type()) {
@@ -64,13 +66,17 @@ class YamlFile::Reader {
           reflection->SetString(&into, &field, text);
         }
         return;
-      case FieldDescriptor::CPPTYPE_UINT32: return number<std::uint32_t>(node, path, [&](auto n) { reflection->SetUInt32(&into, &field, n); });
-      case FieldDescriptor::CPPTYPE_UINT64: return number<std::uint64_t>(node, path, [&](auto n) { reflection->SetUInt64(&into, &field, n); });
-      case FieldDescriptor::CPPTYPE_DOUBLE: return number<double>(node, path, [&](auto n) { reflection->SetDouble(&into, &field, n); });
+      case FieldDescriptor::CPPTYPE_UINT32:
+        return number<std::uint32_t>(node, path, [&](auto n) { reflection->SetUInt32(&into, &field, n); });
+      case FieldDescriptor::CPPTYPE_UINT64:
+        return number<std::uint64_t>(node, path, [&](auto n) { reflection->SetUInt64(&into, &field, n); });
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        return number<double>(node, path, [&](auto n) { reflection->SetDouble(&into, &field, n); });
       case FieldDescriptor::CPPTYPE_BOOL:
         if (text != "true" && text != "false") return wrong(node, path, "'" + text + "' is neither true nor false", "");
         return reflection->SetBool(&into, &field, text == "true");
-      default: return wrong(node, path, "has a type that files cannot give", "");
+      default:
+        return wrong(node, path, "has a type that files cannot give", "");
     }
   }
 
@@ -129,7 +135,8 @@ Error YamlFile::error() const {
   std::stable_sort(sorted.begin(), sorted.end(), [](const Problem &a, const Problem &b) { return a.line < b.line; });
   Error all{"", "", EINVAL};
   for (const auto &one : sorted) {
-    all.what += (all.what.empty() ? "" : "\n") + path_ + ":" + (one.line > 0 ? std::to_string(one.line) + ":" : "") + " ";
+    all.what +=
+        (all.what.empty() ? "" : "\n") + path_ + ":" + (one.line > 0 ? std::to_string(one.line) + ":" : "") + " ";
     all.what += (one.field.empty() ? "" : one.field + ": ") + one.reason;
     if (!one.hint.empty()) all.what += "\nhint: " + one.hint;
   }

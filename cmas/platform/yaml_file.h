@@ -38,7 +38,7 @@ class YamlFile {
   std::string path_;
   std::map<std::string, int> lines_;  // by field, "services[0].cs_id"
   std::vector<Problem> problems_;
-  std::set<std::string> unread_;      // fields that could not be read: what is missing there is told already
+  std::set<std::string> unread_;  // fields that could not be read: what is missing there is told already
 };
 
 }  // namespace catsbpf::cmas

@@ -61,13 +61,16 @@ class PlatformApi : public ::testing::Test {
         const std::function<void(http::Event)> on_event = [this](http::Event event) {
           v1::ServiceChange change;
           EXPECT_TRUE(from_json(event.data, change)) << event.data;
-          events.add(event.name + " " + event.id + " " + (change.has_put() ? change.put().service_id() : change.removed()));
+          events.add(event.name + " " + event.id + " " +
+                     (change.has_put() ? change.put().service_id() : change.removed()));
         };
         const auto ended = co_await http::watch(target, path, on_event, headers);
         events.add(ended ? "ended" : "broken: " + ended.error().what);
       };
       run_ = run;
-      loop_.run([this] { asio::co_spawn(loop_.io(), run_, asio::bind_cancellation_slot(cancel_.slot(), [](std::exception_ptr) {})); });
+      loop_.run([this] {
+        asio::co_spawn(loop_.io(), run_, asio::bind_cancellation_slot(cancel_.slot(), [](std::exception_ptr) {}));
+      });
     }
     ~Watch() {
       loop_.run([this] { cancel_.emit(asio::cancellation_type::terminal); });
@@ -118,7 +121,8 @@ TEST_F(PlatformApi, refusals_have_their_status_and_reason) {
   EXPECT_EQ(call("PUT", "/v1/services/A", R"({"cs_id":2})", {{"If-Match", "\"1\""}}).status, 200);
   EXPECT_EQ(call("POST", "/v1/services/A").status, 405);
   EXPECT_EQ(call("GET", "/v1/services/watch?since=x").status, 400);
-  EXPECT_EQ(http::error_of(call("PUT", "/v1/services/B", R"({"cs_id":2})")).what, "service B is refused: cs_id: 2 belongs to service A");
+  EXPECT_EQ(http::error_of(call("PUT", "/v1/services/B", R"({"cs_id":2})")).what,
+            "service B is refused: cs_id: 2 belongs to service A");
 }
 
 TEST_F(PlatformApi, writing_needs_the_token_where_there_is_one) {
@@ -127,7 +131,8 @@ TEST_F(PlatformApi, writing_needs_the_token_where_there_is_one) {
   const auto none = call("PUT", "/v1/services/A", body);
   EXPECT_EQ(none.status, 401);
   EXPECT_EQ(none.headers.at("www-authenticate"), "Bearer");
-  EXPECT_EQ(http::error_of(call("DELETE", "/v1/services/A", "", {{"Authorization", "Bearer wrong"}})).what, "the write token is wrong");
+  EXPECT_EQ(http::error_of(call("DELETE", "/v1/services/A", "", {{"Authorization", "Bearer wrong"}})).what,
+            "the write token is wrong");
   EXPECT_EQ(call("PUT", "/v1/services/A", body, {{"Authorization", "Bearer 0123456789abcdef"}}).status, 201);
   EXPECT_EQ(call("GET", "/v1/services").status, 200);
 }
@@ -152,7 +157,8 @@ TEST_F(PlatformApi, watch_begins_with_all_services_and_goes_on_with_changes) {
 
 TEST_F(PlatformApi, watch_resumes_after_the_last_event) {
   open();
-  for (const char *id : {"A", "B", "C"}) call("PUT", std::string("/v1/services/") + id, R"({"cs_id":)" + std::to_string(id[0]) + "}");
+  for (const char *id : {"A", "B", "C"})
+    call("PUT", std::string("/v1/services/") + id, R"({"cs_id":)" + std::to_string(id[0]) + "}");
   call("DELETE", "/v1/services/A");
   Watch by_header(target(), "/v1/services/watch", {{"Last-Event-ID", "2"}});
   EXPECT_THAT(by_header.events.wait_for(2), ElementsAre("put 3 C", "remove 4 A"));
@@ -203,7 +209,8 @@ TEST_F(PlatformApi, many_changes_reach_a_watcher_in_order_and_none_is_lost) {
   ASSERT_TRUE(loop_.run([&] { return registry_->import(services); }));
   const auto events = watch.events.wait_for(kServices + 1);
   ASSERT_EQ(events.size(), kServices + 1);
-  for (std::size_t i = 0; i < kServices; ++i) EXPECT_EQ(events[i + 1], "put " + std::to_string(i + 1) + " S" + std::to_string(i));
+  for (std::size_t i = 0; i < kServices; ++i)
+    EXPECT_EQ(events[i + 1], "put " + std::to_string(i + 1) + " S" + std::to_string(i));
 }
 
 }  // namespace

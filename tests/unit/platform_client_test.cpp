@@ -44,7 +44,8 @@ class PlatformClientTest : public ::testing::Test {
     registry_ = *std::move(registry);
     loop_.run([&] {
       http::ServerOptions options{.listen = listen_};
-      if (!certificate_.certificate.empty()) options.tls = *tls::server_context(certificate_, tls::PeerCertificate::kNone);
+      if (!certificate_.certificate.empty())
+        options.tls = *tls::server_context(certificate_, tls::PeerCertificate::kNone);
       auto server = http::Server::open(loop_.io(), options);
       ASSERT_TRUE(server) << server.error().text();
       server_ = *std::move(server);
@@ -79,7 +80,9 @@ class PlatformClientTest : public ::testing::Test {
   void open_client(const PlatformClientOptions &options) {
     loop_.run([&] {
       PlatformClientCallbacks callbacks;
-      callbacks.on_put = [this](const v1::Service &one) { events_.add("put " + one.service_id() + " " + std::to_string(one.cs_id())); };
+      callbacks.on_put = [this](const v1::Service &one) {
+        events_.add("put " + one.service_id() + " " + std::to_string(one.cs_id()));
+      };
       callbacks.on_remove = [this](const std::string &id) { events_.add("remove " + id); };
       callbacks.on_state = [this](const std::string &state) { events_.add(state); };
       auto client = PlatformClient::open(loop_.io(), options, callbacks);
@@ -144,7 +147,9 @@ TEST_F(PlatformClientTest, cached_copy_serves_while_the_platform_is_away) {
 
   open_client();
   EXPECT_THAT(events_.wait_for(3), ElementsAre("put A 1", "put B 2", "away (cached copy of revision 2)"));
-  EXPECT_NE(log_.wait_for("platform: away url=http://" + listen_ + " reason=\"connect " + listen_ + ": connection refused\""), "");
+  EXPECT_NE(
+      log_.wait_for("platform: away url=http://" + listen_ + " reason=\"connect " + listen_ + ": connection refused\""),
+      "");
   EXPECT_TRUE(loop_.run([this] { return client_->known(); }));
 }
 
@@ -198,7 +203,8 @@ TEST_F(PlatformClientTest, number_that_moved_has_one_owner_at_every_moment) {
   EXPECT_NE(events_.wait_for("connected (revision 5)"), "");
   std::map<std::uint32_t, std::string> owners{{1, "A"}, {2, "B"}};
   for (const auto &event : events_.all()) {
-    if (event.starts_with("remove ")) std::erase_if(owners, [&](const auto &entry) { return entry.second == event.substr(7); });
+    if (event.starts_with("remove "))
+      std::erase_if(owners, [&](const auto &entry) { return entry.second == event.substr(7); });
     if (!event.starts_with("put ")) continue;
     const std::string id = event.substr(4, 1);
     std::erase_if(owners, [&](const auto &entry) { return entry.second == id; });
@@ -226,7 +232,10 @@ TEST_F(PlatformClientTest, service_that_breaks_the_rules_is_ignored_with_a_warni
   });
   open_client();
   EXPECT_NE(events_.wait_for("connected (revision 2)"), "");
-  EXPECT_NE(log_.wait_for("ignored a service from the platform: service bad id is refused: service_id: 'bad id' is not a name; cs_id:"), "");
+  EXPECT_NE(
+      log_.wait_for(
+          "ignored a service from the platform: service bad id is refused: service_id: 'bad id' is not a name; cs_id:"),
+      "");
   EXPECT_NE(log_.wait_for("ignored an event: not a ServiceChange"), "");
   for (const auto &event : events_.all()) EXPECT_FALSE(event.starts_with("put bad")) << event;
   EXPECT_NE(events_.wait_for("put good 2"), "");

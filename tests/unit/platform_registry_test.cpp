@@ -100,8 +100,9 @@ TEST_F(PlatformRegistry, refuses_a_bad_service_with_all_problems_at_once) {
   const auto put = registry->put(bad);
   ASSERT_FALSE(put);
   EXPECT_EQ(put.error().code, EINVAL);
-  for (const char *part : {"service_id: '1bad id' is not a name", "cs_id: is missing or 0", "locators[0].prefix: '10.99.0' is not an address",
-                           "policy.ring: 'best' is not known", "policy.request: 'nearest' is not known", "computing_time.max_us: is missing",
+  for (const char *part : {"service_id: '1bad id' is not a name", "cs_id: is missing or 0",
+                           "locators[0].prefix: '10.99.0' is not an address", "policy.ring: 'best' is not known",
+                           "policy.request: 'nearest' is not known", "computing_time.max_us: is missing",
                            "service_name: has control characters"})
     EXPECT_THAT(put.error().what, HasSubstr(part));
   EXPECT_THAT(put.error().hint, HasSubstr("use closest-cost, cheapest or fastest"));
@@ -167,8 +168,10 @@ TEST_F(PlatformRegistry, changes_tell_the_latest_of_each_service_in_order) {
 
 TEST_F(PlatformRegistry, forgets_old_removals_and_says_so) {
   auto registry = open();
-  sql(file_, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1005) INSERT INTO removals SELECT i, 'X' FROM n;"
-             "UPDATE counters SET value = 1005 WHERE name = 'revision'");
+  sql(file_,
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1005) INSERT INTO removals SELECT i, "
+      "'X' FROM n;"
+      "UPDATE counters SET value = 1005 WHERE name = 'revision'");
   EXPECT_TRUE(registry->put(service("A", 1)));
   EXPECT_TRUE(registry->remove("A"));  // revision 1007: 1000 removals are kept
   EXPECT_FALSE(registry->changes_after(3, 10)->known);
@@ -249,7 +252,8 @@ TEST_F(PlatformRegistry, damaged_file_is_refused) {
 }
 
 TEST(ServiceCheck, locators_are_checked) {
-  const auto reasons = [](const std::string &prefix, const std::string &protocol, std::uint32_t port_min, std::uint32_t port_max) {
+  const auto reasons = [](const std::string &prefix, const std::string &protocol, std::uint32_t port_min,
+                          std::uint32_t port_max) {
     v1::Service one = service("A", 1, prefix);
     one.mutable_locators(0)->set_protocol(protocol);
     one.mutable_locators(0)->set_port_min(port_min);
@@ -262,8 +266,8 @@ TEST(ServiceCheck, locators_are_checked) {
   EXPECT_EQ(reasons("fd00:99::/64", "udp", 1, 65535), "");
   EXPECT_THAT(reasons("10.99.0.1/24", "", 0, 0), HasSubstr("bits set behind its length"));
   EXPECT_THAT(reasons("10.99.0.1/33", "", 0, 0), HasSubstr("is not an address or a prefix"));
-  for (const char *special : {"0.0.0.0/0", "::/0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "ff02::1",
-                              "::ffff:10.0.0.1"})
+  for (const char *special : {"0.0.0.0/0", "::/0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "255.255.255.255", "::1",
+                              "::", "fe80::1", "ff02::1", "::ffff:10.0.0.1"})
     EXPECT_NE(reasons(special, "", 0, 0), "") << special;
   EXPECT_THAT(reasons("10.99.0.1", "sctp", 0, 0), HasSubstr("'sctp' is not known"));
   EXPECT_THAT(reasons("10.99.0.1", "tcp", 70000, 0), HasSubstr("larger than 65535"));

@@ -38,14 +38,15 @@ class Folder {
 };
 
 struct CertificateWish {
-  std::string names;       // subjectAltName, "URI:spiffe://lab.cats/site/s2,IP:127.0.0.1"
-  long from_s = -3600;     // not before, from now
-  long until_s = 3600;     // not after, from now
+  std::string names;    // subjectAltName, "URI:spiffe://lab.cats/site/s2,IP:127.0.0.1"
+  long from_s = -3600;  // not before, from now
+  long until_s = 3600;  // not after, from now
 };
 
 class Authority {
  public:
-  Authority(const Folder &folder, const std::string &name) : folder_(folder), name_(name), key_(EVP_EC_gen("P-256"), EVP_PKEY_free) {
+  Authority(const Folder &folder, const std::string &name)
+      : folder_(folder), name_(name), key_(EVP_EC_gen("P-256"), EVP_PKEY_free) {
     certificate_ = make(key_.get(), name, -3600, 3600);
     extend(certificate_.get(), certificate_.get(), NID_basic_constraints, "critical,CA:TRUE");
     X509_set_issuer_name(certificate_.get(), X509_get_subject_name(certificate_.get()));

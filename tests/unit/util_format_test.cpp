@@ -23,8 +23,8 @@ TEST(Endpoint, text_goes_both_ways) {
 }
 
 TEST(Endpoint, what_is_none_is_refused) {
-  for (const char *text : {"", "10.0.0.1", "10.0.0.1:", "10.0.0.1:99999", "10.0.0.1:8x", "fd00::1:80", "[fd00::1]80", "[fd00::1", ":80",
-                           "10.0.0.1:-1", "name:80"})
+  for (const char *text : {"", "10.0.0.1", "10.0.0.1:", "10.0.0.1:99999", "10.0.0.1:8x", "fd00::1:80", "[fd00::1]80",
+                           "[fd00::1", ":80", "10.0.0.1:-1", "name:80"})
     EXPECT_FALSE(parse_endpoint(text)) << text;
 }
 
@@ -37,7 +37,8 @@ TEST(Target, path_and_query_are_decoded_after_they_are_split) {
   EXPECT_EQ(target->query.at("z"), "");
   EXPECT_EQ(parse_target("http://h:80/v1/x?q")->path, "/v1/x");
   EXPECT_EQ(parse_target("/")->path, "/");
-  for (const char *broken : {"", "v1", "*", "/a%2", "/a%zz", "/a%00b", "/?a=%"}) EXPECT_FALSE(parse_target(broken)) << broken;
+  for (const char *broken : {"", "v1", "*", "/a%2", "/a%zz", "/a%00b", "/?a=%"})
+    EXPECT_FALSE(parse_target(broken)) << broken;
   EXPECT_EQ(percent_decode(percent_encode("a/b c%ü")), "a/b c%ü");
 }
 
@@ -58,7 +59,8 @@ std::vector<Event> parse_in_pieces(const std::string &text, std::size_t piece) {
 }
 
 TEST(EventStream, format_is_read_back_whatever_the_pieces) {
-  const std::string text = format_event("put", "7", "one\ntwo") + format_comment("alive\nstill") + format_event("", "", "") + format_event("end", "8", "x");
+  const std::string text = format_event("put", "7", "one\ntwo") + format_comment("alive\nstill") +
+                           format_event("", "", "") + format_event("end", "8", "x");
   for (std::size_t piece : {1u, 2u, 3u, 1000u}) {
     const auto events = parse_in_pieces(text, piece);
     ASSERT_EQ(events.size(), 3u) << piece;
@@ -71,7 +73,8 @@ TEST(EventStream, format_is_read_back_whatever_the_pieces) {
 }
 
 TEST(EventStream, line_ends_and_fields_are_read_as_the_standard_says) {
-  const auto events = parse_in_pieces("\xef\xbb\xbf: comment\r\ndata:a\rdata: b\r\n\r\nid: 3\n\ndata\nevent:e\nnonsense: x\n\ndata: cut off", 1);
+  const auto events = parse_in_pieces(
+      "\xef\xbb\xbf: comment\r\ndata:a\rdata: b\r\n\r\nid: 3\n\ndata\nevent:e\nnonsense: x\n\ndata: cut off", 1);
   ASSERT_EQ(events.size(), 2u);
   EXPECT_EQ(events[0].data, "a\nb");
   EXPECT_EQ(events[1].data, "");

@@ -79,13 +79,15 @@ class Http : public ::testing::Test {
     server_->route("GET", "/v1/things/:id", [](Request request) -> asio::awaitable<Response> {
       co_return Response{.body = "\"" + request.parameters["id"] + "|" + request.query["q"] + "\""};
     });
-    server_->route("GET", "/v1/things/special", [](Request) -> asio::awaitable<Response> { co_return Response{.body = "\"special\""}; });
+    server_->route("GET", "/v1/things/special",
+                   [](Request) -> asio::awaitable<Response> { co_return Response{.body = "\"special\""}; });
     server_->route("PUT", "/v1/things/:id", [](Request request) -> asio::awaitable<Response> {
       v1::Bypass bypass;
       if (auto ok = parse(request, bypass); !ok) co_return failure(400, ok.error());
       co_return json(bypass, 201);
     });
-    server_->route("POST", "/v1/echo", [](Request request) -> asio::awaitable<Response> { co_return Response{.body = request.body}; });
+    server_->route("POST", "/v1/echo",
+                   [](Request request) -> asio::awaitable<Response> { co_return Response{.body = request.body}; });
     server_->route("GET", "/v1/who", [](Request request) -> asio::awaitable<Response> {
       co_return Response{.body = (request.identity ? request.identity->uri() : "nobody") + " at " +
                                  (request.source ? request.source->to_string() : "unix")};
@@ -104,7 +106,8 @@ class Http : public ::testing::Test {
     server_->route("GET", "/v1/three", [](Request) -> asio::awaitable<Response> {
       Response response;
       response.stream = [](std::shared_ptr<EventStream> events) -> asio::awaitable<void> {
-        for (int i = 1; i <= 3; ++i) (void)co_await events->send("tick", std::to_string(i), "first\nsecond " + std::to_string(i));
+        for (int i = 1; i <= 3; ++i)
+          (void)co_await events->send("tick", std::to_string(i), "first\nsecond " + std::to_string(i));
       };
       co_return response;
     });
@@ -150,7 +153,9 @@ class Http : public ::testing::Test {
   }
   Target plain() { return {.url = "http://" + to_text(endpoint())}; }
   Result<Answer> get(const std::string &path) { return call_blocking(plain(), "GET", path); }
-  static std::string error_text(const Result<Answer> &answer) { return answer ? error_of(*answer).what : "no answer: " + answer.error().what; }
+  static std::string error_text(const Result<Answer> &answer) {
+    return answer ? error_of(*answer).what : "no answer: " + answer.error().what;
+  }
 
   test::Loop loop_;
   test::Lines seen_;
@@ -189,7 +194,8 @@ TEST_F(Http, body_is_json_of_a_message_and_errors_name_the_field) {
 TEST_F(Http, connection_serves_pipelined_requests_one_after_the_other) {
   open();
   Raw raw(endpoint());
-  raw.say("GET /v1/things/1 HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/things/2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  raw.say(
+      "GET /v1/things/1 HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/things/2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   const auto both = raw.rest();
   EXPECT_THAT(both, HasSubstr("\"1|\""));
   EXPECT_THAT(both, HasSubstr("\"2|\""));
@@ -212,7 +218,8 @@ TEST_F(Http, oversized_body_is_answered_413_without_reading_it) {
   EXPECT_EQ(answer->status, 413);
   EXPECT_EQ(error_of(*answer).what, "body is larger than 1000 bytes");
   Raw chunked(endpoint());
-  chunked.say("POST /v1/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" + std::string(2000, 'x') + "\r\n");
+  chunked.say("POST /v1/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" +
+              std::string(2000, 'x') + "\r\n");
   EXPECT_THAT(chunked.rest(), StartsWith("HTTP/1.1 413"));
 }
 
@@ -226,7 +233,8 @@ TEST_F(Http, oversized_header_is_answered_431) {
 TEST_F(Http, client_that_waits_for_100_continue_gets_it) {
   open();
   Raw raw(endpoint());
-  raw.say("POST /v1/echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n");
+  raw.say(
+      "POST /v1/echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n");
   EXPECT_EQ(raw.until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
   raw.say("hi");
   EXPECT_THAT(raw.rest(), HasSubstr("\r\n\r\nhi"));
@@ -290,7 +298,8 @@ TEST_F(Http, handler_that_throws_is_answered_500_and_logged) {
 
 TEST_F(Http, stop_cancels_handlers_that_wait) {
   open();
-  auto answer = std::async(std::launch::async, [this, target = plain()] { return call_blocking(target, "GET", "/v1/forever"); });
+  auto answer =
+      std::async(std::launch::async, [this, target = plain()] { return call_blocking(target, "GET", "/v1/forever"); });
   ASSERT_NE(seen_.wait_for("waits"), "");
   loop_.run([this] { server_->stop(); });
   EXPECT_FALSE(answer.get());
@@ -352,7 +361,8 @@ TEST_F(Http, watch_ends_when_it_is_cancelled) {
     seen_.add(result ? "ended" : result.error().what);
   };
   loop_.run([&] {
-    asio::co_spawn(loop_.io(), run, asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr) { ended.set_value(); }));
+    asio::co_spawn(loop_.io(), run,
+                   asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr) { ended.set_value(); }));
   });
   EXPECT_NE(seen_.wait_for("hello"), "") << ::testing::PrintToString(seen_.all());
   loop_.run([&] { cancel.emit(asio::cancellation_type::terminal); });
@@ -406,7 +416,9 @@ TEST_F(Http, unix_socket_has_its_mode_and_survives_a_killed_program) {
 
 class Https : public Http {
  protected:
-  static Result<std::shared_ptr<asio::ssl::context>> context(const tls::Files &files) { return tls::client_context(files); }
+  static Result<std::shared_ptr<asio::ssl::context>> context(const tls::Files &files) {
+    return tls::client_context(files);
+  }
   void open_mutual() {
     auto own = tls::server_context(platform_, tls::PeerCertificate::kRequired);
     ASSERT_TRUE(own) << own.error().text();
@@ -438,7 +450,9 @@ TEST_F(Https, client_with_the_wrong_role_is_told_so_with_403) {
   ASSERT_TRUE(answer) << answer.error().text();
   EXPECT_EQ(answer->status, 403);
   EXPECT_EQ(error_of(*answer).what, "certificate is spiffe://lab.cats/egress/f2, expected role site");
-  EXPECT_NE(log_.wait_for("client refused listen=127.0.0.1:0 peer=127.0.0.1 reason=\"certificate is spiffe://lab.cats/egress/f2"), "");
+  EXPECT_NE(log_.wait_for(
+                "client refused listen=127.0.0.1:0 peer=127.0.0.1 reason=\"certificate is spiffe://lab.cats/egress/f2"),
+            "");
   const auto two = authority_.issue_as("two", {.names = "URI:spiffe://lab.cats/site/s2,URI:spiffe://lab.cats/site/s3"});
   EXPECT_THAT(error_text(call_blocking(target(two), "GET", "/v1/who")), HasSubstr("certificate has 2 URI SANs"));
   EXPECT_EQ(counts().refused_identities, 2u);
@@ -451,14 +465,16 @@ TEST_F(Https, client_with_only_tls_1_2_is_refused_and_both_sides_say_why) {
   SSL_CTX_set_max_proto_version(old.tls->native_handle(), TLS1_2_VERSION);
   EXPECT_EQ(call_blocking(old, "GET", "/v1/who").error().what,
             "tls " + to_text(endpoint()) + ": peer refuses our TLS version: it wants TLS 1.3, we offer only TLS 1.2");
-  EXPECT_NE(log_.wait_for("tls handshake refused listen=127.0.0.1:0 peer=127.0.0.1 reason=\"peer offers only TLS 1.2\""), "");
+  EXPECT_NE(
+      log_.wait_for("tls handshake refused listen=127.0.0.1:0 peer=127.0.0.1 reason=\"peer offers only TLS 1.2\""), "");
   EXPECT_EQ(counts().refused_handshakes, 1u);
 }
 
 TEST_F(Https, refused_certificates_are_told_to_both_sides) {
   open_mutual();
   const auto to = to_text(endpoint());
-  const auto expired = authority_.issue_as("old", {.names = "URI:spiffe://lab.cats/site/s2", .from_s = -7200, .until_s = -3600});
+  const auto expired =
+      authority_.issue_as("old", {.names = "URI:spiffe://lab.cats/site/s2", .from_s = -7200, .until_s = -3600});
   EXPECT_EQ(call_blocking(target(expired), "GET", "/v1/who").error().what,
             "tls " + to + ": peer refuses our certificate: it has expired (or is not yet valid)");
   EXPECT_NE(log_.wait_for("certificate of the peer (spiffe://lab.cats/site/s2) is refused: it has expired"), "");
@@ -485,8 +501,9 @@ TEST_F(Https, server_with_the_wrong_role_or_authority_is_refused_by_the_client) 
   const test::Authority other(folder_, "other");
   auto distrusts = site_;
   distrusts.authority = other.file();
-  EXPECT_THAT(call_blocking(target(distrusts), "GET", "/v1/who").error().what,
-              HasSubstr("certificate of the peer (spiffe://lab.cats/platform/platform) is refused: it is not signed by"));
+  EXPECT_THAT(
+      call_blocking(target(distrusts), "GET", "/v1/who").error().what,
+      HasSubstr("certificate of the peer (spiffe://lab.cats/platform/platform) is refused: it is not signed by"));
   EXPECT_NE(log_.wait_for("peer refuses our certificate"), "");
 }
 
@@ -498,10 +515,12 @@ TEST_F(Https, without_an_expected_role_the_certificate_must_name_the_host) {
   anonymous.server.reset();
   EXPECT_EQ(call_blocking(anonymous, "GET", "/v1/who")->body, "nobody at 127.0.0.1");
   loop_.run([this] { server_.reset(); });
-  own = tls::server_context(authority_.issue_as("q", {.names = "URI:spiffe://lab.cats/platform/p,IP:10.0.0.1"}), tls::PeerCertificate::kNone);
+  own = tls::server_context(authority_.issue_as("q", {.names = "URI:spiffe://lab.cats/platform/p,IP:10.0.0.1"}),
+                            tls::PeerCertificate::kNone);
   open({.listen = "127.0.0.1:0", .tls = *own});
   anonymous.url = "https://" + to_text(endpoint());
-  EXPECT_THAT(call_blocking(anonymous, "GET", "/v1/who").error().what, HasSubstr("it does not name the address of the url"));
+  EXPECT_THAT(call_blocking(anonymous, "GET", "/v1/who").error().what,
+              HasSubstr("it does not name the address of the url"));
 }
 
 TEST_F(Https, plain_http_to_a_tls_server_and_the_other_way_are_told) {
@@ -510,7 +529,8 @@ TEST_F(Https, plain_http_to_a_tls_server_and_the_other_way_are_told) {
   EXPECT_NE(log_.wait_for("peer speaks plain HTTP, not TLS"), "");
   loop_.run([this] { server_.reset(); });
   open();
-  EXPECT_EQ(call_blocking(target(site_), "GET", "/v1/who").error().what, "tls " + to_text(endpoint()) + ": peer does not speak TLS");
+  EXPECT_EQ(call_blocking(target(site_), "GET", "/v1/who").error().what,
+            "tls " + to_text(endpoint()) + ": peer does not speak TLS");
 }
 
 TEST_F(Https, events_come_through_tls) {
@@ -524,7 +544,8 @@ TEST_F(Https, events_come_through_tls) {
 TEST_F(Https, client_checks_need_a_context_that_asks_for_certificates) {
   auto own = tls::server_context(platform_, tls::PeerCertificate::kNone);
   auto opened = loop_.run([&] {
-    return Server::open(loop_.io(), {.listen = "127.0.0.1:0", .tls = *own, .client = tls::Expected{"lab.cats", "site", {}}});
+    return Server::open(loop_.io(),
+                        {.listen = "127.0.0.1:0", .tls = *own, .client = tls::Expected{"lab.cats", "site", {}}});
   });
   EXPECT_THAT(opened.error().what, HasSubstr("does not require certificates of clients"));
 }

@@ -12,9 +12,9 @@
 namespace catsbpf::tls {
 namespace {
 
-using ::testing::HasSubstr;
 using test::Authority;
 using test::Folder;
+using ::testing::HasSubstr;
 using Context = std::shared_ptr<boost::asio::ssl::context>;
 
 // What each side says of the handshake; "" where it went well.
@@ -96,19 +96,24 @@ TEST_F(Tls, identity_refuses_no_two_and_malformed_uri_names) {
   EXPECT_THAT(identity("").error().what, HasSubstr("certificate has no URI SAN"));
   EXPECT_THAT(identity("IP:10.2.0.11").error().what, HasSubstr("certificate has no URI SAN"));
   EXPECT_THAT(identity("URI:spiffe://lab.cats/site/s2,URI:spiffe://lab.cats/platform/p").error().what,
-              HasSubstr("certificate has 2 URI SANs (spiffe://lab.cats/site/s2, spiffe://lab.cats/platform/p), expected exactly one"));
-  for (const char *uri : {"https://lab.cats/site/s2", "spiffe://lab.cats/site", "spiffe://lab.cats/site/s2/x", "spiffe:///site/s2",
-                          "spiffe://lab.cats//s2", "spiffe://lab.cats/site/", "spiffe://lab.cats/si te/s2", "spiffe://lab.cats/site/s2?x"})
+              HasSubstr("certificate has 2 URI SANs (spiffe://lab.cats/site/s2, spiffe://lab.cats/platform/p), "
+                        "expected exactly one"));
+  for (const char *uri : {"https://lab.cats/site/s2", "spiffe://lab.cats/site", "spiffe://lab.cats/site/s2/x",
+                          "spiffe:///site/s2", "spiffe://lab.cats//s2", "spiffe://lab.cats/site/",
+                          "spiffe://lab.cats/si te/s2", "spiffe://lab.cats/site/s2?x"})
     EXPECT_THAT(identity(std::string("URI:") + uri).error().what, HasSubstr("is not spiffe://DOMAIN/ROLE/NAME")) << uri;
 }
 
 TEST_F(Tls, context_names_the_file_and_the_reason) {
-  const auto missing = server_context({folder_.file("none.crt"), platform_.key, authority_.file()}, PeerCertificate::kRequired);
+  const auto missing =
+      server_context({folder_.file("none.crt"), platform_.key, authority_.file()}, PeerCertificate::kRequired);
   EXPECT_EQ(missing.error().what, "tls certificate " + folder_.file("none.crt") + ": No such file or directory");
-  const auto foreign_key = server_context({platform_.certificate, agent_.key, authority_.file()}, PeerCertificate::kRequired);
+  const auto foreign_key =
+      server_context({platform_.certificate, agent_.key, authority_.file()}, PeerCertificate::kRequired);
   EXPECT_THAT(foreign_key.error().what, HasSubstr("tls key " + agent_.key + ": key values mismatch"));
   std::ofstream(folder_.file("junk.crt")) << "no certificate\n";
-  EXPECT_THAT(client_context({"", "", folder_.file("junk.crt")}).error().what, HasSubstr("tls authority " + folder_.file("junk.crt")));
+  EXPECT_THAT(client_context({"", "", folder_.file("junk.crt")}).error().what,
+              HasSubstr("tls authority " + folder_.file("junk.crt")));
 }
 
 TEST_F(Tls, mutual_handshake_gives_both_identities) {
@@ -130,17 +135,21 @@ TEST_F(Tls, wrong_domain_role_or_name_is_refused_in_words) {
   Handshake handshake(server_side->native_handle(), client_side->native_handle());
   handshake.run();
   const std::string is = "certificate is spiffe://lab.cats/path-selector/f1, expected ";
-  EXPECT_EQ(verify_peer(handshake.server(), {"other.cats", "path-selector", {}}).error().what, is + "domain other.cats");
+  EXPECT_EQ(verify_peer(handshake.server(), {"other.cats", "path-selector", {}}).error().what,
+            is + "domain other.cats");
   EXPECT_EQ(verify_peer(handshake.server(), {"lab.cats", "site", {}}).error().what, is + "role site");
-  EXPECT_EQ(verify_peer(handshake.server(), {"lab.cats", "path-selector", {"f2", "f3"}}).error().what, is + "name f2 or f3");
+  EXPECT_EQ(verify_peer(handshake.server(), {"lab.cats", "path-selector", {"f2", "f3"}}).error().what,
+            is + "name f2 or f3");
 }
 
 TEST_F(Tls, two_uri_names_are_refused_though_the_authority_signed_them) {
-  const auto two = authority_.issue_as("two", {.names = "URI:spiffe://lab.cats/path-selector/f1,URI:spiffe://lab.cats/site/s2"});
+  const auto two =
+      authority_.issue_as("two", {.names = "URI:spiffe://lab.cats/path-selector/f1,URI:spiffe://lab.cats/site/s2"});
   const auto server_side = server(platform_), client_side = client(two);
   Handshake handshake(server_side->native_handle(), client_side->native_handle());
   EXPECT_EQ(handshake.run().server, "");
-  EXPECT_THAT(verify_peer(handshake.server(), {"lab.cats", "path-selector", {}}).error().what, HasSubstr("has 2 URI SANs"));
+  EXPECT_THAT(verify_peer(handshake.server(), {"lab.cats", "path-selector", {}}).error().what,
+              HasSubstr("has 2 URI SANs"));
 }
 
 TEST_F(Tls, peer_with_only_tls_1_2_is_refused_with_the_reason_on_both_sides) {
@@ -159,7 +168,8 @@ TEST_F(Tls, peer_with_only_tls_1_2_is_refused_with_the_reason_on_both_sides) {
 }
 
 TEST_F(Tls, expired_certificate_is_refused_with_the_reason_on_both_sides) {
-  const auto expired = authority_.issue_as("expired", {.names = "URI:spiffe://lab.cats/path-selector/f1", .from_s = -7200, .until_s = -3600});
+  const auto expired = authority_.issue_as(
+      "expired", {.names = "URI:spiffe://lab.cats/path-selector/f1", .from_s = -7200, .until_s = -3600});
   auto outcome = shake(server(platform_), client(expired));
   EXPECT_EQ(outcome.server, "certificate of the peer (spiffe://lab.cats/path-selector/f1) is refused: it has expired");
   EXPECT_EQ(outcome.client, "peer refuses our certificate: it has expired (or is not yet valid)");
@@ -174,7 +184,8 @@ TEST_F(Tls, foreign_authority_is_refused_with_the_reason_on_both_sides) {
   files.authority = authority_.file();
   const auto outcome = shake(server(platform_), client(files));
   EXPECT_EQ(outcome.server,
-            "certificate of the peer (spiffe://lab.cats/path-selector/f1) is refused: it is not signed by the authority that is trusted here");
+            "certificate of the peer (spiffe://lab.cats/path-selector/f1) is refused: it is not signed by the "
+            "authority that is trusted here");
   EXPECT_EQ(outcome.client, "peer refuses our certificate: it does not trust the authority that signed it");
 }
 

@@ -88,10 +88,11 @@ asio::awaitable<Result<>> secure(Transport &transport, const Url &url, const Tar
 }
 
 Error connect_error(const Url &url, const ErrorCode &error, std::chrono::milliseconds timeout) {
-  const std::string hint = error == asio::error::connection_refused ? "is the program running, and does it listen there?"
-                           : error.value() == ENOENT                ? "is the program running? its socket is not there"
-                           : error == asio::error::access_denied    ? "run as root or in the group that may use it"
-                                                                    : "";
+  const std::string hint = error == asio::error::connection_refused
+                               ? "is the program running, and does it listen there?"
+                           : error.value() == ENOENT             ? "is the program running? its socket is not there"
+                           : error == asio::error::access_denied ? "run as root or in the group that may use it"
+                                                                 : "";
   return Error{"connect " + url.object() + ": " + reason_of(error, timeout), hint, error.value()};
 }
 
@@ -119,18 +120,20 @@ asio::awaitable<Result<Link>> open_link(const Url &url, const Target &target) {
 std::string request_text(const Url &url, const std::string &method, const std::string &path, const std::string &body,
                          const std::map<std::string, std::string> &headers) {
   std::string text = method + " " + path + " HTTP/1.1\r\n";
-  if (!headers.contains("Host")) text += header_line("Host", url.scheme == Url::Scheme::kUnix ? "localhost" : to_text(url.address));
+  if (!headers.contains("Host"))
+    text += header_line("Host", url.scheme == Url::Scheme::kUnix ? "localhost" : to_text(url.address));
   text += header_line("User-Agent", "catsbpf/" CATSBPF_VERSION);
   text += header_line("Connection", "close");
   if (!body.empty()) text += header_line("Content-Type", "application/json");
-  if (!body.empty() || method == "PUT" || method == "POST") text += header_line("Content-Length", std::to_string(body.size()));
+  if (!body.empty() || method == "PUT" || method == "POST")
+    text += header_line("Content-Length", std::to_string(body.size()));
   for (const auto &[name, value] : headers) text += header_line(name, value);
   return text + "\r\n" + body;
 }
 
 // Sends the request and reads the answer's header.
-asio::awaitable<Result<>> exchange(Transport &link, boost::beast::flat_buffer &buffer, ResponseParser &parser, const Url &url,
-                                   const Target &target, std::string request) {
+asio::awaitable<Result<>> exchange(Transport &link, boost::beast::flat_buffer &buffer, ResponseParser &parser,
+                                   const Url &url, const Target &target, std::string request) {
   const ErrorCode unsent = co_await link.write(std::move(request));
   // A server that refuses may close before it has read all; its answer, or its TLS alert, is still to be read.
   ErrorCode error = co_await read(link, buffer, parser, Until::kHeader);
@@ -139,7 +142,8 @@ asio::awaitable<Result<>> exchange(Transport &link, boost::beast::flat_buffer &b
   if (unsent && error.category() != asio::error::get_ssl_category() && error != asio::error::timed_out) error = unsent;
   if (error == boost::beast::http::error::end_of_stream) error = asio::error::eof;
   const bool alert = error.category() == asio::error::get_ssl_category();
-  co_return Error{(alert ? "tls " : "") + url.object() + ": " + reason_of(error, target.timeout, link.ssl()), "", error.value()};
+  co_return Error{(alert ? "tls " : "") + url.object() + ": " + reason_of(error, target.timeout, link.ssl()), "",
+                  error.value()};
 }
 
 }  // namespace
@@ -154,11 +158,13 @@ asio::awaitable<Result<Answer>> call(Target target, std::string method, std::str
   ResponseParser parser;
   parser.body_limit(kMaxAnswer);
   if (method == "HEAD") parser.skip(true);
-  auto exchanged = co_await exchange(**link, buffer, parser, *url, target, request_text(*url, method, path, body, headers));
+  auto exchanged =
+      co_await exchange(**link, buffer, parser, *url, target, request_text(*url, method, path, body, headers));
   if (!exchanged) co_return exchanged.error();
   parser.eager(true);
   const auto error = co_await read(**link, buffer, parser, Until::kEnd);
-  if (error) co_return Error{url->object() + ": answer broke off: " + reason_of(error, target.timeout), "", error.value()};
+  if (error)
+    co_return Error{url->object() + ": answer broke off: " + reason_of(error, target.timeout), "", error.value()};
   (*link)->close();
   Answer answer;
   answer.status = static_cast<int>(parser.get().result_int());
@@ -167,8 +173,8 @@ asio::awaitable<Result<Answer>> call(Target target, std::string method, std::str
   co_return answer;
 }
 
-Result<Answer> call_blocking(const Target &target, const std::string &method, const std::string &path, const std::string &body,
-                             const std::map<std::string, std::string> &headers) {
+Result<Answer> call_blocking(const Target &target, const std::string &method, const std::string &path,
+                             const std::string &body, const std::map<std::string, std::string> &headers) {
   asio::io_context io(1);
   Result<Answer> result = Error{"no answer"};
   const auto run = [&]() -> asio::awaitable<void> { result = co_await call(target, method, path, body, headers); };
@@ -187,7 +193,8 @@ asio::awaitable<Result<>> watch(Target target, std::string path, std::function<v
   boost::beast::flat_buffer buffer;
   ResponseParser parser;
   parser.body_limit(boost::none);
-  auto exchanged = co_await exchange(**link, buffer, parser, *url, target, request_text(*url, "GET", path, "", headers));
+  auto exchanged =
+      co_await exchange(**link, buffer, parser, *url, target, request_text(*url, "GET", path, "", headers));
   if (!exchanged) co_return exchanged.error();
   parser.eager(true);
   const int status = static_cast<int>(parser.get().result_int());
@@ -197,8 +204,10 @@ asio::awaitable<Result<>> watch(Target target, std::string path, std::function<v
     (*link)->set_deadline(status == 200 ? target.silence : target.timeout);
     const auto error = co_await read(**link, buffer, parser, goal);
     if (error == asio::error::timed_out)
-      co_return Error{url->object() + ": silent for " + std::to_string(target.silence.count() / 1000) + " s", "", ETIMEDOUT};
-    if (error) co_return Error{url->object() + ": " + reason_of(error, target.timeout, (*link)->ssl()), "", error.value()};
+      co_return Error{url->object() + ": silent for " + std::to_string(target.silence.count() / 1000) + " s", "",
+                      ETIMEDOUT};
+    if (error)
+      co_return Error{url->object() + ": " + reason_of(error, target.timeout, (*link)->ssl()), "", error.value()};
     if (status != 200) break;
     const std::string bytes = std::exchange(parser.get().body(), {});
     if (!events.feed(bytes, event)) co_return Error{url->object() + ": sends an event of more than 16 MiB"};

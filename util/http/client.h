@@ -17,12 +17,12 @@
 namespace catsbpf::http {
 
 struct Target {
-  std::string url;               // "https://10.0.0.1:8443", "http://...", "unix:/run/x.sock"
+  std::string url;                                   // "https://10.0.0.1:8443", "http://...", "unix:/run/x.sock"
   std::shared_ptr<boost::asio::ssl::context> tls{};  // for https
   // For https: who must answer. Empty: any certificate of the authority that names the url's host or address.
   std::optional<tls::Expected> server{};
-  std::chrono::milliseconds timeout{5000};         // of a call as a whole; of a watch until its answer begins
-  std::chrono::milliseconds silence{45000};        // a watch without a byte for so long is broken
+  std::chrono::milliseconds timeout{5000};   // of a call as a whole; of a watch until its answer begins
+  std::chrono::milliseconds silence{45000};  // a watch without a byte for so long is broken
 };
 
 struct Answer {
@@ -35,8 +35,8 @@ struct Answer {
 boost::asio::awaitable<Result<Answer>> call(Target target, std::string method, std::string path, std::string body = {},
                                             std::map<std::string, std::string> headers = {});
 // The same, blocking, for programs without an event loop.
-Result<Answer> call_blocking(const Target &target, const std::string &method, const std::string &path, const std::string &body = {},
-                             const std::map<std::string, std::string> &headers = {});
+Result<Answer> call_blocking(const Target &target, const std::string &method, const std::string &path,
+                             const std::string &body = {}, const std::map<std::string, std::string> &headers = {});
 // "ERROR\nhint: HINT" of an answer that is not 2xx, as an Error.
 Error error_of(const Answer &answer);
 

@@ -21,7 +21,8 @@ constexpr std::chrono::seconds kRefusalTime{2};  // a connection over the limits
 
 std::string head_of(const Response &response, const std::string &framing) {
   std::string head = "HTTP/1.1 " + std::to_string(response.status) + " " +
-                     std::string(beast_http::obsolete_reason(static_cast<beast_http::status>(response.status))) + "\r\n";
+                     std::string(beast_http::obsolete_reason(static_cast<beast_http::status>(response.status))) +
+                     "\r\n";
   head += header_line("Server", "catsbpf/" CATSBPF_VERSION);
   head += header_line("Cache-Control", "no-store");
   head += framing;
@@ -72,9 +73,8 @@ Connection::~Connection() {
 void Connection::start() {
   // The completion handler holds the connection, and with it the signal, until the coroutine has ended.
   asio::co_spawn(transport_->executor(), run(),
-                 asio::bind_cancellation_slot(cancel_.slot(), [self = shared_from_this()](std::exception_ptr) {
-                   self->transport_->close();
-                 }));
+                 asio::bind_cancellation_slot(
+                     cancel_.slot(), [self = shared_from_this()](std::exception_ptr) { self->transport_->close(); }));
 }
 
 void Connection::stop() {
@@ -99,7 +99,8 @@ asio::awaitable<bool> Connection::handshake() {
   if (error) {
     ++shared_->counts.refused_handshakes;
     const auto reason = error == asio::error::timed_out ? "time-out" : tls::handshake_reason(error, transport_->ssl());
-    if (shared_->may_log()) log::warn("http: tls handshake refused listen={} peer={} reason=\"{}\"", shared_->options.listen, peer(), reason);
+    if (shared_->may_log())
+      log::warn("http: tls handshake refused listen={} peer={} reason=\"{}\"", shared_->options.listen, peer(), reason);
     transport_->linger_close();
     co_return false;
   }
@@ -111,7 +112,8 @@ asio::awaitable<bool> Connection::handshake() {
   } else if (expected && !refusal_) {
     ++shared_->counts.refused_identities;
     if (shared_->may_log())
-      log::warn("http: client refused listen={} peer={} reason=\"{}\"", shared_->options.listen, peer(), identity.error().what);
+      log::warn("http: client refused listen={} peer={} reason=\"{}\"", shared_->options.listen, peer(),
+                identity.error().what);
     refusal_ = failure(403, identity.error());
   }
   co_return true;
@@ -126,7 +128,8 @@ asio::awaitable<bool> Connection::serve_one(bool first) {
     const auto error = co_await transport_->read_some(buffer_);
     if (error) {
       // Under TLS 1.3 the peer's verdict on our certificate comes with the first read.
-      if (first && error != asio::error::eof && error != asio::error::timed_out && transport_->ssl() && shared_->may_log())
+      if (first && error != asio::error::eof && error != asio::error::timed_out && transport_->ssl() &&
+          shared_->may_log())
         log::warn("http: connection lost listen={} peer={} reason=\"{}\"", options.listen, peer(),
                   tls::handshake_reason(error, transport_->ssl()));
       co_return false;
@@ -240,7 +243,8 @@ asio::awaitable<void> Connection::stream(Response response, bool chunked) {
   response.content_type = "text/event-stream";
   const auto events = std::make_shared<StreamOnTransport>(transport_, chunked, shared_->options.idle);
   const std::string framing = header_line("Content-Type", response.content_type) + header_line("Connection", "close") +
-                              header_line("X-Accel-Buffering", "no") + (chunked ? header_line("Transfer-Encoding", "chunked") : "");
+                              header_line("X-Accel-Buffering", "no") +
+                              (chunked ? header_line("Transfer-Encoding", "chunked") : "");
   transport_->set_deadline(shared_->options.idle);
   const auto error = co_await transport_->write(head_of(response, framing));
   if (error) co_return;

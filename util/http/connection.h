@@ -38,7 +38,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Source = std::optional<boost::asio::ip::address>;
   // refusal: the answer to whatever comes (over a limit), then the end.
-  Connection(std::shared_ptr<Shared> shared, Transport::Protocol::socket socket, Source source, std::optional<Response> refusal);
+  Connection(std::shared_ptr<Shared> shared, Transport::Protocol::socket socket, Source source,
+             std::optional<Response> refusal);
   ~Connection();
   Connection(const Connection &) = delete;
   Connection &operator=(const Connection &) = delete;

@@ -20,8 +20,8 @@ enum class Until { kHeader, kSomeBody, kEnd };
 // Reads until the header, at least a part more of the body, or the whole message is parsed. end_of_stream: the
 // peer closed before the first byte.
 template <class Parser>
-boost::asio::awaitable<boost::system::error_code> read(Transport &transport, boost::beast::flat_buffer &buffer, Parser &parser,
-                                                       Until until) {
+boost::asio::awaitable<boost::system::error_code> read(Transport &transport, boost::beast::flat_buffer &buffer,
+                                                       Parser &parser, Until until) {
   namespace http = boost::beast::http;
   for (;;) {
     boost::system::error_code error;

@@ -16,9 +16,9 @@ class Router {
   void add(std::string method, const std::string &pattern, Handler handler);
 
   struct Match {
-    const Handler *handler = nullptr;              // null: see `allowed`
+    const Handler *handler = nullptr;  // null: see `allowed`
     std::map<std::string, std::string> parameters;
-    std::string allowed;                           // methods of the path, "" when it is unknown: 404, else 405
+    std::string allowed;  // methods of the path, "" when it is unknown: 404, else 405
   };
   // HEAD is answered by the handler of GET.
   Match find(const std::string &method, const std::vector<std::string> &segments) const;

@@ -37,7 +37,8 @@ struct Listener : Shared {
     boost::system::error_code ignored;
     acceptor.close(ignored);
     struct stat now {};
-    if (!socket_file.empty() && ::stat(socket_file.c_str(), &now) == 0 && now.st_ino == inode) ::unlink(socket_file.c_str());
+    if (!socket_file.empty() && ::stat(socket_file.c_str(), &now) == 0 && now.st_ino == inode)
+      ::unlink(socket_file.c_str());
     socket_file.clear();
   }
 };
@@ -46,10 +47,12 @@ struct Listener : Shared {
 Result<> clear_socket_file(const std::string &path, const Protocol::endpoint &endpoint) {
   struct stat file {};
   if (::lstat(path.c_str(), &file) != 0) return done();
-  if (!S_ISSOCK(file.st_mode)) return Error{"listen " + path + ": a file that is no socket is there", "remove it", EEXIST};
+  if (!S_ISSOCK(file.st_mode))
+    return Error{"listen " + path + ": a file that is no socket is there", "remove it", EEXIST};
   const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (::connect(probe.get(), endpoint.data(), static_cast<socklen_t>(endpoint.size())) == 0)
-    return Error{"listen " + path + ": another program listens there", "is the same program running already?", EADDRINUSE};
+    return Error{"listen " + path + ": another program listens there", "is the same program running already?",
+                 EADDRINUSE};
   if (errno != ECONNREFUSED) return system_error("listen " + path, errno);
   ::unlink(path.c_str());
   return done();
@@ -70,23 +73,25 @@ Result<> listen_on(Listener &listener, const Protocol::endpoint &endpoint, bool 
   if (!error && unix_socket) {
     struct stat file {};
     const std::string &path = listener.options.listen;
-    if (::chmod(path.c_str(), listener.options.socket_mode) != 0 || ::stat(path.c_str(), &file) != 0) return system_error(what, errno);
+    if (::chmod(path.c_str(), listener.options.socket_mode) != 0 || ::stat(path.c_str(), &file) != 0)
+      return system_error(what, errno);
     listener.socket_file = path;
     listener.inode = file.st_ino;
   }
   if (!error) listener.acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (!error) return done();
-  const std::string hint = error == asio::error::address_in_use          ? "another program listens there"
-                           : error.value() == EADDRNOTAVAIL              ? "the address must be one of this host"
-                           : error == asio::error::access_denied         ? "ports below 1024 need a capability"
-                                                                         : "";
+  const std::string hint = error == asio::error::address_in_use  ? "another program listens there"
+                           : error.value() == EADDRNOTAVAIL      ? "the address must be one of this host"
+                           : error == asio::error::access_denied ? "ports below 1024 need a capability"
+                                                                 : "";
   return system_error(what, error.value(), hint);
 }
 
 std::optional<asio::ip::address> source_of(const Protocol::socket &socket) {
   sockaddr_storage peer{};
   socklen_t size = sizeof peer;
-  if (::getpeername(const_cast<Protocol::socket &>(socket).native_handle(), reinterpret_cast<sockaddr *>(&peer), &size) != 0)
+  if (::getpeername(const_cast<Protocol::socket &>(socket).native_handle(), reinterpret_cast<sockaddr *>(&peer),
+                    &size) != 0)
     return std::nullopt;
   if (peer.ss_family == AF_INET) {
     const auto &v4 = reinterpret_cast<const sockaddr_in &>(peer);
@@ -126,7 +131,8 @@ asio::awaitable<void> accept_loop(std::shared_ptr<Listener> listener) {
     auto [error, socket] = co_await listener->acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
     if (listener->stopped) co_return;
     if (error) {
-      if (listener->may_log()) log::error("http: accept failed listen={} reason=\"{}\"", listener->options.listen, error.message());
+      if (listener->may_log())
+        log::error("http: accept failed listen={} reason=\"{}\"", listener->options.listen, error.message());
       pause.expires_after(std::chrono::milliseconds(100));  // out of descriptors: give others time to close
       co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
       continue;
@@ -180,7 +186,8 @@ class RealServer : public Server {
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::open(asio::io_context &io, ServerOptions options) {
-  if (options.client && !options.tls) return Error{"listen " + options.listen + ": clients can be checked only with tls"};
+  if (options.client && !options.tls)
+    return Error{"listen " + options.listen + ": clients can be checked only with tls"};
   if (options.client) {
     // A context that does not ask for certificates would let everyone fail later, and say less.
     const int mode = SSL_CTX_get_verify_mode(options.tls->native_handle());

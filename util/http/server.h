@@ -3,10 +3,10 @@
 // socket. Runs on the caller's io_context; handlers are coroutines on it.
 #pragma once
 
+#include <google/protobuf/message.h>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <google/protobuf/message.h>
 
 #include <chrono>
 #include <functional>
@@ -21,13 +21,13 @@
 namespace catsbpf::http {
 
 struct Request {
-  std::string method;                        // "GET"
-  std::string path;                          // "/v1/services/AR1", percent-decoded, without query
-  std::map<std::string, std::string> query;  // decoded
+  std::string method;                          // "GET"
+  std::string path;                            // "/v1/services/AR1", percent-decoded, without query
+  std::map<std::string, std::string> query;    // decoded
   std::map<std::string, std::string> headers;  // names in lower case
   std::string body;
   std::optional<boost::asio::ip::address> source{};  // empty on a UNIX socket
-  std::optional<tls::Identity> identity;     // of the client certificate, where one was verified
+  std::optional<tls::Identity> identity;             // of the client certificate, where one was verified
   // Value of the `:name` part of the route's pattern, "" when there is none.
   std::map<std::string, std::string> parameters;
 };
@@ -63,15 +63,15 @@ Result<> parse(const Request &request, google::protobuf::Message &message);
 using Handler = std::function<boost::asio::awaitable<Response>(Request)>;
 
 struct ServerOptions {
-  std::string listen;          // "10.0.0.1:8443", "[::1]:80", or "/run/x.sock"
+  std::string listen;                                // "10.0.0.1:8443", "[::1]:80", or "/run/x.sock"
   std::shared_ptr<boost::asio::ssl::context> tls{};  // null: plain
-  std::optional<tls::Expected> client{};   // with tls: client certificates are required and must be this
+  std::optional<tls::Expected> client{};             // with tls: client certificates are required and must be this
   std::size_t max_body = 1 << 20;
-  std::size_t max_connections = 256;     // further ones are answered 503 (per source: 429)
+  std::size_t max_connections = 256;            // further ones are answered 503 (per source: 429)
   std::size_t max_connections_per_source = 32;  // TCP only
-  std::chrono::milliseconds idle{30000};   // between requests, for a body to come, for an answer to be taken
-  std::chrono::milliseconds header{10000}; // for the handshake, and for a request's header from its first byte
-  unsigned socket_mode = 0660;           // of a UNIX socket
+  std::chrono::milliseconds idle{30000};        // between requests, for a body to come, for an answer to be taken
+  std::chrono::milliseconds header{10000};      // for the handshake, and for a request's header from its first byte
+  unsigned socket_mode = 0660;                  // of a UNIX socket
 };
 
 struct ServerCounts {

@@ -45,8 +45,8 @@ std::string percent_encode(std::string_view text) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   std::string encoded;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-                       c == '_' || c == '~';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '.' || c == '_' || c == '~';
     if (plain) {
       encoded += c;
     } else {
@@ -91,7 +91,8 @@ Result<Url> parse_url(const std::string &url) {
   if (url.starts_with("unix:") || url.starts_with("/")) {
     result.scheme = Url::Scheme::kUnix;
     result.path = url.starts_with("/") ? url : url.substr(5);
-    if (!result.path.starts_with("/")) return Error{"url '" + url + "' has no absolute path", "write unix:/run/catsbpf/catsbpfd.sock"};
+    if (!result.path.starts_with("/"))
+      return Error{"url '" + url + "' has no absolute path", "write unix:/run/catsbpf/catsbpfd.sock"};
     if (result.path.size() > 107) return Error{"path of the socket '" + result.path + "' is longer than 107 bytes"};
     return result;
   }
@@ -101,7 +102,8 @@ Result<Url> parse_url(const std::string &url) {
   } else if (url.starts_with("http://")) {
     rest = url.substr(7);
   } else {
-    return Error{"url '" + url + "' has no scheme that is known", "write https://ADDRESS:PORT, http://ADDRESS:PORT or unix:/PATH"};
+    return Error{"url '" + url + "' has no scheme that is known",
+                 "write https://ADDRESS:PORT, http://ADDRESS:PORT or unix:/PATH"};
   }
   if (rest.ends_with("/")) rest.pop_back();
   auto address = parse_host_port(rest, result.scheme == Url::Scheme::kHttps ? 443 : 80);

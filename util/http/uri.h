@@ -28,8 +28,8 @@ Result<RequestTarget> parse_target(std::string_view target);
 
 struct Url {
   enum class Scheme { kHttp, kHttps, kUnix } scheme = Scheme::kHttp;
-  HostPort address;   // kHttp, kHttps
-  std::string path;   // kUnix: of the socket
+  HostPort address;                                                                         // kHttp, kHttps
+  std::string path;                                                                         // kUnix: of the socket
   std::string object() const { return scheme == Scheme::kUnix ? path : to_text(address); }  // for messages
 };
 // "https://10.0.0.1:8443", "http://name", "unix:/run/x.sock", "/run/x.sock"

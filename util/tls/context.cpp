@@ -59,7 +59,8 @@ Result<Context> bare(ssl::context::method method) {
     auto context = std::make_shared<ssl::context>(method);
     SSL_CTX *raw = context->native_handle();
     ERR_clear_error();
-    if (SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION) != 1) return Error{"tls: OpenSSL has no TLS 1.3: " + openssl_reason()};
+    if (SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION) != 1)
+      return Error{"tls: OpenSSL has no TLS 1.3: " + openssl_reason()};
     SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(raw, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(raw, 0);

@@ -20,7 +20,8 @@ using Owned = std::unique_ptr<T, Free>;
 
 bool is_plain_word(const std::string &text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+           c == '_';
   });
 }
 
@@ -87,7 +88,8 @@ Result<> accepts(const Expected &expected, const Identity &identity) {
   const std::string is = "certificate is " + identity.uri() + ", expected ";
   if (identity.domain != expected.domain) return Error{is + "domain " + expected.domain};
   if (identity.role != expected.role) return Error{is + "role " + expected.role};
-  if (expected.names.empty() || std::find(expected.names.begin(), expected.names.end(), identity.name) != expected.names.end())
+  if (expected.names.empty() ||
+      std::find(expected.names.begin(), expected.names.end(), identity.name) != expected.names.end())
     return done();
   std::string names;
   for (const auto &name : expected.names) names += (names.empty() ? "" : " or ") + name;
@@ -100,7 +102,8 @@ Result<Identity> verify_peer(SSL *ssl, const Expected &expected) {
   // The handshake has checked both already; a context made elsewhere may not have.
   if (const long verdict = SSL_get_verify_result(ssl); verdict != X509_V_OK)
     return Error{std::string("certificate is refused: ") + X509_verify_cert_error_string(verdict)};
-  if (SSL_version(ssl) != TLS1_3_VERSION) return Error{std::string("peer speaks ") + SSL_get_version(ssl) + ", not TLS 1.3"};
+  if (SSL_version(ssl) != TLS1_3_VERSION)
+    return Error{std::string("peer speaks ") + SSL_get_version(ssl) + ", not TLS 1.3"};
   auto identity = identity_of(certificate.get());
   if (!identity) return identity;
   if (auto accepted = accepts(expected, *identity); !accepted) return accepted.error();

@@ -3,10 +3,10 @@
 // checked by our verifier on Asio's TLS streams. TLS 1.3 only.
 #pragma once
 
+#include <openssl/x509.h>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <openssl/x509.h>
 
 #include <memory>
 #include <string>

@@ -28,13 +28,14 @@ struct Linger : std::enable_shared_from_this<Linger> {
     take();
   }
   void take() {
-    socket.async_read_some(boost::asio::buffer(sink), [self = shared_from_this()](boost::system::error_code error, std::size_t) {
-      if (error) {
-        self->timer.cancel();
-      } else {
-        self->take();
-      }
-    });
+    socket.async_read_some(boost::asio::buffer(sink),
+                           [self = shared_from_this()](boost::system::error_code error, std::size_t) {
+                             if (error) {
+                               self->timer.cancel();
+                             } else {
+                               self->take();
+                             }
+                           });
   }
 
   Socket socket;

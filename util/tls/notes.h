@@ -10,8 +10,8 @@
 namespace catsbpf::tls {
 
 struct Notes {
-  int offered_version = 0;    // highest TLS version of the client's hello
-  std::string refused;        // identity or subject of the certificate that failed
+  int offered_version = 0;  // highest TLS version of the client's hello
+  std::string refused;      // identity or subject of the certificate that failed
 };
 
 Notes &notes_of(SSL *ssl);
