@@ -18,7 +18,7 @@ namespace catsbpf::agent {
 struct ReflectorOptions {
   std::string address;                  // "" : all, IPv4 and IPv6
   uint16_t port = stamp::kPort;         // 0: any free one
-  std::vector<std::string> sources;     // addresses answered; empty: all
+  std::vector<std::string> sources{};   // addresses answered; empty: all
   uint32_t packets_per_second = 1'000;  // of one session (source address and port)
   std::size_t max_sessions = 4'096;     // the idlest makes room
 };

@@ -36,14 +36,15 @@ struct Reader {
   }
 };
 
+// Nanoseconds in 2^-32 s, rounded up: so from_ntp gives the same nanosecond back.
+uint64_t units_of(uint64_t ns) {
+  return (ns / kNsPerSecond << 32) + (((ns % kNsPerSecond) << 32) + kNsPerSecond - 1) / kNsPerSecond;
+}
+
 }  // namespace
 
 uint64_t to_ntp(WallTime time) {
-  const auto since_unix = static_cast<uint64_t>(time.time_since_epoch().count());
-  const uint64_t seconds = since_unix / kNsPerSecond + kUnixEpochInNtp;
-  // Rounded up, so that from_ntp gives the same nanosecond back.
-  const uint64_t fraction = (((since_unix % kNsPerSecond) << 32) + kNsPerSecond - 1) / kNsPerSecond;
-  return seconds << 32 | fraction;
+  return units_of(static_cast<uint64_t>(time.time_since_epoch().count())) + (kUnixEpochInNtp << 32);
 }
 
 WallTime from_ntp(uint64_t ntp) {
@@ -56,7 +57,7 @@ WallTime from_ntp(uint64_t ntp) {
 
 uint16_t error_estimate(bool synchronised, std::chrono::nanoseconds error) {
   const auto ns = static_cast<uint64_t>(std::clamp<int64_t>(error.count(), 0, 16'000'000'000));
-  uint64_t units = (ns << 32) / kNsPerSecond;
+  uint64_t units = units_of(ns);
   uint16_t scale = 0;
   for (; units > 0xff; ++scale) units = (units + 1) >> 1;  // rounded up: never promises too much
   // A multiplier of 0 is forbidden (RFC 4656 section 4.1.2).
