@@ -150,7 +150,8 @@ bool Origin::take(const v1::Envelope &envelope) {
   switch (envelope.body_case()) {
     case v1::Envelope::kSnapshot:
     case v1::Envelope::kDelta:
-      return take_rows(envelope);
+      if (!take_rows(envelope)) return false;
+      break;
     case v1::Envelope::kKeepAlive:
       if (receiver_.missing(envelope.keep_alive())) ask_resync("keep-alive names a message that never came");
       break;
@@ -182,11 +183,17 @@ bool Origin::take_rows(const v1::Envelope &envelope) {
     return true;
   }
   std::vector<cmas::Row> rows;
-  for (const auto &[key, row] : receiver_.rows())
-    if (snapshot || change->changed.contains(key)) rows.push_back(row);
+  if (snapshot) {
+    for (const auto &[key, row] : receiver_.rows()) rows.push_back(row);
+  } else {
+    for (const auto &key : change->changed) rows.push_back(receiver_.rows().at(key));
+  }
   auto services = table_.remove_rows(agent_.name, change->removed);
   auto put = table_.put_rows(agent_.name, agent_.site, egresses_, rows);
-  if (!put.ok()) return refuse(put.error());
+  if (!put.ok()) {
+    touched(services);
+    return refuse(put.error());
+  }
   services.merge(*put);
   if (snapshot) {
     freeze_timer_.cancel();
