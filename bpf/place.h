@@ -283,6 +283,8 @@ __noinline __u64 try_insert(struct place_request *r, __u32 at, __u32 state_and_s
 	      (FLOW_STATE_USED | FLOW_STATE_TENTATIVE) << FLOW_STATE_SHIFT | state_and_slot;
 	if (!swap(entry, old, own))
 		return 0;
+	/* Before the entry is definite: the sweep must never see it with its predecessor's time. */
+	WRITE_ONCE(entry->seen, now << 32 | 1);
 	if (old) {
 		counters->expired += expired;
 		counters->displaced += !expired;
@@ -292,7 +294,6 @@ __noinline __u64 try_insert(struct place_request *r, __u32 at, __u32 state_and_s
 		counters->raced++;
 		return lives;
 	}
-	WRITE_ONCE(entry->seen, now << 32 | 1);
 	write_record(r, record, timeout, (__u32)now);
 	validate_record(record, entry, lives);
 	counters->inserted++;
