@@ -174,7 +174,7 @@ Result<> Agent::start_platform() {
     options.target.tls = *context;
     options.target.server = tls::Expected{config_.tls->domain, "platform", {config_.platform->name}};
   }
-  options.cache_file = config_.state_directory + "/services.json";
+  options.cache_file = config_.state_directory + "/services.cache";
   PlatformClientCallbacks callbacks;
   callbacks.on_put = [this](const v1::Service &service) {
     cs_ids_[service.service_id()] = service.cs_id();
