@@ -3,9 +3,13 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <boost/asio/ip/udp.hpp>
 #include <boost/asio/ip/unicast.hpp>
+
+#include <fstream>
 
 #include "agent/network_metrics/interface_rates.h"
 #include "agent/network_metrics/network_metric_agent.h"
@@ -190,6 +194,26 @@ TEST_F(Probing, address_that_is_not_ours_is_named) {
   ASSERT_FALSE(opened);
   EXPECT_THAT(opened.error().what, HasSubstr("192.0.2.1"));
   EXPECT_THAT(opened.error().hint, HasSubstr("no interface"));
+}
+
+TEST_F(Probing, port_below_1024_without_the_capability_gives_the_sysctl_that_allows_it) {
+  int first = 0;
+  std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >> first;
+  if (first <= stamp::kPort) GTEST_SKIP() << "this host lets everyone bind port 862";
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    // As nobody, where we are root.
+    const bool plain = ::geteuid() != 0 || ::setresuid(65'534, 65'534, 65'534) == 0;
+    asio::io_context io;
+    const auto opened = Reflector::open(io, {.address = "127.0.0.1"});
+    const bool told =
+        plain && !opened.ok() && opened.error().hint.find("ip_unprivileged_port_start=862") != std::string::npos;
+    ::_exit(told ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(Probing, sender_measures_delay_jitter_and_loss_over_ipv4_and_ipv6) {
