@@ -171,8 +171,9 @@ def further(story, seconds):
     lab = "" if story.lab.name == "cats" else f" --name {story.lab.name}"
     result = "all of it held" if not story.failed else f"{story.failed} of the claims did NOT hold"
     print(f"\n{result} ({seconds:.0f} s). The lab is up; look further:")
-    print(f"""   sudo vagrant/lab{lab} exec f1 catsbpf status           what the ingress does now
-   sudo vagrant/lab{lab} exec f1 catsbpf explain AR1      which instance, by which rule, and why not the others
-   sudo vagrant/lab{lab} exec client curl http://ar1/     a client
-   sudo vagrant/lab{lab} exec core tcpdump -nvi f1        the tunnel's packets
-   sudo vagrant/lab{lab} down                             takes it down""")
+    for command, what in (("exec f1 catsbpf status", "what the ingress does now"),
+                          ("exec f1 catsbpf explain AR1", "which instance, by which rule"),
+                          ("exec client curl http://ar1/", "a client"),
+                          ("exec core tcpdump -nvi f1", "the tunnel's packets"),
+                          ("down", "takes it down")):
+        print(f"   sudo vagrant/lab{lab + ' ' + command:46}  {what}")
