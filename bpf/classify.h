@@ -202,6 +202,8 @@ static __always_inline enum outcome classify(struct packet *p)
 	found = find_destination(p, header);
 	if (likely(!found))
 		return OUTCOME_not_ours;
+	if (p->family == FAMILY_IPV6 && is_mapped_ipv4(p->destination))
+		return OUTCOME_not_ours; /* no IPv4 service is reached by an IPv6 packet */
 	p->locator_kind = found->kind;
 	p->target = found->target;
 	if (found->kind == LOCATOR_SERVICE && p->sides & SIDE_CLIENT)

@@ -25,11 +25,6 @@ static __always_inline struct delivery *find_delivery(const struct tunnel *t, __
 	return NULL;
 }
 
-static __always_inline int is_mapped_ipv4(struct address a)
-{
-	return !a.high && a.low == IPV4_MAPPED(IPV4_OF(a.low));
-}
-
 /* Next hop of the packet on the service interface: the contact of its family. An IPv4 packet may go
  * to an IPv6 neighbour, an IPv6 packet only to one of its own. */
 static __always_inline struct slow_mark delivery_mark(const struct packet *p, const struct delivery *delivery)

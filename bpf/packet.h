@@ -71,6 +71,11 @@ static __always_inline void *packet_end(const struct packet *p)
 #define IPV4_OF(low)   ((__be32)(low))
 #endif
 
+static __always_inline int is_mapped_ipv4(struct address a)
+{
+	return !a.high && a.low == IPV4_MAPPED(IPV4_OF(a.low));
+}
+
 static __always_inline struct address address_of_ipv4(__be32 a)
 {
 	return (struct address){.high = 0, .low = IPV4_MAPPED(a)};

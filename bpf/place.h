@@ -18,6 +18,7 @@
 
 #define CANDIDATES         (2 * FLOW_LINE_ENTRIES)
 #define NO_CANDIDATE       0xf
+#define TENTATIVE          (FLOW_STATE_TENTATIVE << FLOW_STATE_SHIFT)
 #define PLACE_TRIES        3
 #define PROTECTED_SECONDS  10
 #define PROTECTED_PACKETS  8
@@ -146,8 +147,9 @@ static __always_inline __s64 displacement_cost(const struct flow_entry *entry, c
 }
 
 /* Both lines are full: the candidate that makes room, its word in r->victim; | VICTIM_EXPIRED.
- * NO_CANDIDATE: all are protected. */
+ * NO_CANDIDATE: all are protected; | VICTIM_SAME: another CPU has just entered this very flow. */
 #define VICTIM_EXPIRED 0x10
+#define VICTIM_SAME    0x20
 __noinline int find_victim(struct place_request *r, __u32 now)
 {
 	__u32 zero = 0, best = NO_CANDIDATE;
@@ -166,7 +168,9 @@ __noinline int find_victim(struct place_request *r, __u32 now)
 		if (!entry || !record)
 			return NO_CANDIDATE;
 		word = READ_ONCE(entry->word);
-		if (!word || word & FLOW_STATE_TENTATIVE << FLOW_STATE_SHIFT)
+		if (same_flow(word, r->hash))
+			return NO_CANDIDATE | VICTIM_SAME;
+		if (!word || word & TENTATIVE)
 			continue;
 		cost = displacement_cost(entry, record, word, now, c->hz);
 		if (cost >= 0 && cost < best_cost) {
@@ -206,12 +210,12 @@ __noinline int survey_lines(__u64 hash)
 }
 
 /* Looks through both lines after our tentative entry `mine` (word `own`) went in. Returns the word
- * that the flow lives under: ours, made definite, or another CPU's (then ours is gone). 0: ours was
- * taken away; look again. */
+ * that the flow lives under: ours, made definite, or another CPU's | TENTATIVE (then ours is gone).
+ * 0: ours was taken away; look again. */
 __noinline __u64 settle(__u64 hash, __u32 mine, __u64 own)
 {
 	struct flow_entry *entry = candidate_entry(hash, mine), *other;
-	__u64 definite = own & ~(FLOW_STATE_TENTATIVE << FLOW_STATE_SHIFT);
+	__u64 definite = own & ~TENTATIVE;
 
 	if (!entry)
 		return 0;
@@ -225,7 +229,7 @@ __noinline __u64 settle(__u64 hash, __u32 mine, __u64 own)
 		word = READ_ONCE(other->word);
 		if (i == mine || !same_flow(word, hash))
 			continue;
-		if (word & FLOW_STATE_TENTATIVE << FLOW_STATE_SHIFT && i > mine) {
+		if (word & TENTATIVE && i > mine) {
 			if (swap(other, word, 0))
 				continue; /* its maker will find ours */
 			word = READ_ONCE(other->word);
@@ -233,7 +237,7 @@ __noinline __u64 settle(__u64 hash, __u32 mine, __u64 own)
 				continue;
 		}
 		swap(entry, own, 0);
-		return word;
+		return word | TENTATIVE; /* never equal to ours, which may differ in nothing else */
 	}
 	return swap(entry, own, definite) ? definite : 0;
 }
@@ -267,6 +271,8 @@ __noinline __u64 try_insert(struct place_request *r, __u32 at, __u32 state_and_s
 		return NO_PLACE;
 	if (at >= CANDIDATES) {
 		at = find_victim(r, (__u32)now);
+		if (at & VICTIM_SAME)
+			return 0;
 		expired = !!(at & VICTIM_EXPIRED);
 		at &= 0xf;
 		old = r->victim;
@@ -280,7 +286,7 @@ __noinline __u64 try_insert(struct place_request *r, __u32 at, __u32 state_and_s
 	if (!entry || !record)
 		return NO_PLACE;
 	own = (r->hash >> FLOW_TAG_SHIFT) << FLOW_TAG_SHIFT | next_generation(READ_ONCE(record->word)) |
-	      (FLOW_STATE_USED | FLOW_STATE_TENTATIVE) << FLOW_STATE_SHIFT | state_and_slot;
+	      FLOW_STATE_USED << FLOW_STATE_SHIFT | TENTATIVE | state_and_slot;
 	if (!swap(entry, old, own))
 		return 0;
 	/* Before the entry is definite: the sweep must never see it with its predecessor's time. */
@@ -290,7 +296,7 @@ __noinline __u64 try_insert(struct place_request *r, __u32 at, __u32 state_and_s
 		counters->displaced += !expired;
 	}
 	lives = settle(r->hash, at, own);
-	if (lives != (own & ~(FLOW_STATE_TENTATIVE << FLOW_STATE_SHIFT))) {
+	if (lives != (own & ~TENTATIVE)) {
 		counters->raced++;
 		return lives;
 	}

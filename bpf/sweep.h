@@ -26,7 +26,7 @@ static __always_inline void sweep_entry(struct flow_entry *entry, __u32 index, s
 	__u32 timeout;
 	__s32 idle;
 
-	if (!word || word & FLOW_STATE_TENTATIVE << FLOW_STATE_SHIFT)
+	if (!word || word & TENTATIVE)
 		return;
 	record = bpf_map_lookup_elem(&flow_records, &index);
 	if (!record)

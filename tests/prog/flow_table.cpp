@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flow table: full lines, expiry, and two CPUs at once against a model.
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <thread>
+
+#include "tests/prog/world.h"
+
+namespace catsbpf::test {
+namespace {
+
+struct Entry {
+  maps::flow_entry *entry;
+  maps::flow_record *record;
+};
+
+std::vector<Entry> used_entries(Plane &plane) {
+  std::vector<Entry> used;
+  for (size_t i = 0; i < plane.records().size(); ++i) {
+    auto &entry = plane.flows()[i / FLOW_LINE_ENTRIES].entry[i % FLOW_LINE_ENTRIES];
+    if (entry.word) used.push_back({&entry, &plane.records()[i]});
+  }
+  return used;
+}
+
+void expect_consistent(Plane &plane) {
+  std::map<std::tuple<uint64_t, uint16_t, std::string>, int> seen;
+  const auto used = used_entries(plane);
+  for (const Entry &e : used) {
+    EXPECT_EQ(e.record->word, e.entry->word);
+    EXPECT_EQ(e.entry->word >> FLOW_STATE_SHIFT & FLOW_STATE_TENTATIVE, 0u);
+    EXPECT_EQ(e.entry->word >> FLOW_STATE_SHIFT & FLOW_STATE_USED, FLOW_STATE_USED);
+    EXPECT_GE(maps::flow_packets(e.entry->seen, e.record->packets), 1u);
+    const std::string addresses(reinterpret_cast<const char *>(&e.record->source), 32);
+    EXPECT_EQ(++seen[std::make_tuple(e.entry->word >> FLOW_TAG_SHIFT, e.record->source_port, addresses)], 1) << "flow stands twice";
+  }
+  const auto counters = plane.flow_counters();
+  EXPECT_EQ(counters.inserted - counters.expired - counters.displaced, used.size());
+}
+
+// Two lines: every flow has the same two candidates, eight places.
+class FullLines : public World {
+ protected:
+  FullLines() : World(2) {}
+  void fill() {
+    for (uint16_t port = 1; port <= 8; ++port) ASSERT_NE(chosen(udp(port)), 0u);
+    ASSERT_EQ(plane.live_flows(), 8u);
+  }
+  bool holds(uint16_t port) {
+    for (const Entry &e : used_entries(plane))
+      if (e.record->source_port == htons(port)) return true;
+    return false;
+  }
+  void age(uint16_t port, uint32_t seconds, uint32_t packets) {
+    for (const Entry &e : used_entries(plane))
+      if (e.record->source_port == htons(port)) {
+        e.record->created -= seconds * plane.control().hz;
+        e.entry->seen = (e.entry->seen & ~0xffffffffULL) | packets;
+      }
+  }
+};
+
+TEST_F(FullLines, youngest_unprotected_flow_makes_room) {
+  fill();
+  for (uint16_t port = 1; port <= 8; ++port) age(port, port == 5 ? 1 : 9, 100);
+  EXPECT_NE(chosen(udp(100)), 0u);
+  EXPECT_FALSE(holds(5));
+  EXPECT_TRUE(holds(100));
+  EXPECT_EQ(plane.flow_counters().displaced, 1u);
+  expect_consistent(plane);
+}
+
+TEST_F(FullLines, old_flow_with_few_packets_is_not_protected) {
+  fill();
+  for (uint16_t port = 1; port <= 8; ++port) age(port, 60, port == 3 ? 7 : 8);
+  EXPECT_NE(chosen(udp(100)), 0u);
+  EXPECT_FALSE(holds(3));
+}
+
+TEST_F(FullLines, protected_flows_stay_and_the_new_one_follows_the_ring_untracked) {
+  fill();
+  for (uint16_t port = 1; port <= 8; ++port) age(port, 10, 8);
+  std::vector<uint32_t> before;
+  for (uint16_t port = 1; port <= 8; ++port) before.push_back(chosen(udp(port)));
+  for (uint16_t port = 1000; port < 3000; ++port) EXPECT_NE(chosen(udp(port)), 0u);
+  for (uint16_t port = 1; port <= 8; ++port) EXPECT_EQ(chosen(udp(port)), before[port - 1]);
+  EXPECT_EQ(plane.flow_counters().refused, 2000u);
+  EXPECT_EQ(plane.flow_counters().displaced, 0u);
+  expect_consistent(plane);
+}
+
+TEST_F(FullLines, expired_flow_makes_room_before_any_other) {
+  fill();
+  for (const Entry &e : used_entries(plane))
+    if (e.record->source_port == htons(7)) {
+      e.record->created -= 60 * plane.control().hz;
+      e.entry->seen = ((e.entry->seen - (uint64_t{400'000} << 32)) & ~0xffffffffULL) | 100;
+    }
+  EXPECT_NE(chosen(udp(100)), 0u);
+  EXPECT_FALSE(holds(7));
+  EXPECT_EQ(plane.flow_counters().displaced, 0u);
+  EXPECT_EQ(plane.flow_counters().expired, 1u);
+}
+
+class FlowTable : public World {};
+
+TEST_F(FlowTable, new_flows_go_into_the_emptier_line) {
+  for (uint32_t port = 1; port <= 2048; ++port) chosen(udp(static_cast<uint16_t>(port)));  // half of 4096 places
+  EXPECT_EQ(plane.live_flows(), 2048u);
+  EXPECT_EQ(plane.flow_counters().displaced + plane.flow_counters().refused, 0u);
+  expect_consistent(plane);
+}
+
+TEST_F(FlowTable, sweep_frees_idle_flows_and_folds_packets_of_live_ones) {
+  auto service = service_one({1});
+  service.timeout = plane.control().hz * 2;
+  plane.services({service});
+  plane.publish();
+  for (int i = 0; i < 20; ++i) chosen(udp(1));
+  chosen(udp(2));
+  ASSERT_EQ(plane.sweep_start(), 0);
+  ASSERT_EQ(plane.sweep_start(), 0);  // again, as a program that replaces another does
+  const uint64_t passes_at_start = plane.sweep().passes;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (plane.live_flows() > 1 && std::chrono::steady_clock::now() < deadline) {
+    chosen(udp(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  ASSERT_EQ(plane.live_flows(), 1u);
+  EXPECT_EQ(plane.flow_counters().expired, 1u);
+  const Entry kept = used_entries(plane)[0];
+  EXPECT_EQ(kept.record->source_port, htons(1));
+  EXPECT_GE(kept.record->packets, 20u);
+  EXPECT_EQ(maps::flow_packets(kept.entry->seen, kept.record->packets), plane.instance_packets(1) - 1);
+  const auto lines = static_cast<uint32_t>(plane.flows().size());
+  EXPECT_EQ(plane.sweep().lines, (lines - 1) / SWEEP_TICKS_PER_PASS + 1);
+  EXPECT_LE(plane.sweep().passes - passes_at_start, 4u);
+}
+
+// Runs `body(cpu)` on two threads, pinned to two CPUs where there are two.
+template <class Body>
+void on_two_cpus(Body body) {
+  const unsigned cpus = std::max(1u, std::thread::hardware_concurrency());
+  auto pinned = [&](unsigned i) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(i % cpus, &set);
+    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    body(i);
+  };
+  std::thread first(pinned, 0), second(pinned, 1);
+  first.join();
+  second.join();
+}
+
+class BigTable : public World {
+ protected:
+  BigTable() : World(1 << 15) {}
+};
+
+// Both CPUs meet the same new flows at the same time while the ring changes under them: each flow has
+// one entry and one instance for ever.
+TEST_F(BigTable, racing_inserts_of_one_flow_agree_on_its_instance) {
+  constexpr int kFlows = 30000, kPackets = 4;
+  std::atomic<int> arrived{0};
+  std::atomic<bool> done{false};
+  std::vector<std::vector<uint32_t>> instance(2, std::vector<uint32_t>(kFlows, 0));
+  std::atomic<int> changes{0}, wrong{0};
+  std::thread rings([&] {
+    for (uint16_t i = 0; !done; ++i, std::this_thread::yield()) publish_ring({static_cast<uint16_t>(i % 2 + 1)});
+  });
+  on_two_cpus([&](unsigned cpu) {
+    Bytes output;
+    for (int flow = 0; flow < kFlows; ++flow) {
+      const Bytes frame = from_client(ip(udp(static_cast<uint16_t>(flow + 1))));
+      ++arrived;
+      while (arrived < 2 * (flow + 1)) {
+      }
+      for (int packet = 0; packet < kPackets; ++packet) {
+        if (Plane::run(plane.xdp_program(), frame, output) != XDP_REDIRECT) {
+          ++wrong;
+          continue;
+        }
+        uint32_t &known = instance[cpu][static_cast<size_t>(flow)];
+        const uint32_t now = read32(output, 62);
+        if (known && known != now) ++changes;
+        known = now;
+      }
+    }
+  });
+  done = true;
+  rings.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(changes, 0);
+  EXPECT_EQ(instance[0], instance[1]);
+  EXPECT_EQ(plane.flow_counters().inserted, plane.live_flows());
+  RecordProperty("raced", static_cast<int>(plane.flow_counters().raced));
+  if (std::thread::hardware_concurrency() > 1) {
+    EXPECT_GT(plane.flow_counters().raced, 0u) << "the CPUs never met";
+  }
+  EXPECT_EQ(plane.live_flows(), static_cast<size_t>(kFlows));
+  expect_consistent(plane);
+}
+
+// Inserts, evictions, moves and sweeps at once in a table far too small.
+class SmallTable : public World {
+ protected:
+  SmallTable() : World(8) {}
+};
+
+TEST_F(SmallTable, flow_table_agrees_with_model) {
+  auto service = service_one({1, 2});
+  service.timeout = std::max(1u, plane.control().hz / 50);
+  plane.services({service});
+  plane.publish();
+  std::vector<uint32_t> of_protected;
+  for (uint16_t port = 60001; port <= 60006; ++port) of_protected.push_back(chosen(udp(port)));
+  for (const Entry &e : used_entries(plane)) {
+    e.record->created -= 60 * plane.control().hz;
+    e.record->timeout = 3600 * plane.control().hz;
+    e.entry->seen |= 100;
+  }
+  ASSERT_EQ(plane.sweep_start(), 0);
+  std::atomic<uint64_t> forwarded{0}, wrong{0}, moved{0};
+  std::atomic<bool> done{false};
+  std::thread agent([&] {  // the ring changes, and it is the sweep's turn now and then
+    for (uint16_t i = 0; !done; ++i) {
+      service.ring = {static_cast<uint16_t>(i % 2 + 1)};
+      plane.services({service});
+      plane.publish();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  on_two_cpus([&](unsigned cpu) {
+    Bytes output;
+    uint64_t random = cpu + 1;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(4);
+    while (std::chrono::steady_clock::now() < end)
+      for (int i = 0; i < 200; ++i) {
+        random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+        const uint32_t pick = static_cast<uint32_t>(random >> 33) % 200;
+        const bool is_protected = pick < 6;
+        const auto port = static_cast<uint16_t>(is_protected ? 60001 + pick : pick);
+        if (Plane::run(plane.xdp_program(), from_client(ip(udp(port))), output) != XDP_REDIRECT) {
+          ++wrong;
+          continue;
+        }
+        ++forwarded;
+        if (is_protected && read32(output, 62) != of_protected[pick]) ++moved;
+      }
+  });
+  done = true;
+  agent.join();
+  EXPECT_EQ(wrong, 0u);
+  EXPECT_EQ(moved, 0u) << "a protected flow changed its instance";
+  const auto counters = plane.flow_counters();
+  EXPECT_GT(counters.inserted, 10'000u);
+  EXPECT_GT(counters.displaced, 1000u);
+  EXPECT_EQ(plane.instance_packets(1) + plane.instance_packets(2), forwarded + of_protected.size());
+  // No packet now: what stands there is settled; then all but the protected flows expire.
+  expect_consistent(plane);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (plane.live_flows() > of_protected.size() && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(plane.live_flows(), of_protected.size());
+  EXPECT_GT(plane.flow_counters().expired, counters.expired);
+  expect_consistent(plane);
+}
+
+}  // namespace
+}  // namespace catsbpf::test
