@@ -96,7 +96,7 @@ Plane::Plane(uint32_t flow_lines, uint32_t ring_lines) {
   bpf_map__set_max_entries(skeleton_->maps.rings, ring_lines);
   skeleton_->rodata->flow_line_mask = flow_lines - 1;
   struct stat netns = {};
-  if (stat("/proc/self/ns/net", &netns) != 0) die("cannot read the network namespace");
+  if (stat("/proc/thread-self/ns/net", &netns) != 0) die("cannot read the network namespace");
   skeleton_->rodata->netns_inode = static_cast<uint32_t>(netns.st_ino);
   if (catsbpf_bpf__load(skeleton_) != 0) die("cannot load the programs");
   control_ = mapped<maps::control>("control").data();
@@ -178,6 +178,28 @@ Answer Plane::tc(const Bytes &frame) const {
   return answer;
 }
 
+void Plane::receive(const Bytes &frame, uint32_t ifindex, uint32_t count) const {
+  xdp_md in = {};
+  in.data_end = static_cast<uint32_t>(frame.size());
+  in.ingress_ifindex = ifindex;
+  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame.data(), .data_size_in = static_cast<uint32_t>(frame.size()),
+              .ctx_in = &in, .ctx_size_in = sizeof in, .repeat = static_cast<int>(count),
+              .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = 16);
+  if (bpf_prog_test_run_opts(xdp_program(), &run) != 0) die("cannot feed frames to the program");
+}
+
+void Plane::attach_error_counters() {
+  skeleton_->links.redirect_err = bpf_program__attach(skeleton_->progs.redirect_err);
+  skeleton_->links.devmap_xmit = bpf_program__attach(skeleton_->progs.devmap_xmit);
+  if (!skeleton_->links.redirect_err || !skeleton_->links.devmap_xmit) die("cannot attach the error counters");
+}
+
+void Plane::attach_slow(uint32_t ifindex) const {
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
+  LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = bpf_program__fd(skeleton_->progs.catsbpf_slow), .handle = 1, .priority = 1);
+  if (bpf_tc_hook_create(&hook) != 0 || bpf_tc_attach(&hook, &options) != 0) die("cannot attach the tc program");
+}
+
 int Plane::sweep_start() const {
   LIBBPF_OPTS(bpf_test_run_opts, run);
   if (bpf_prog_test_run_opts(bpf_program__fd(skeleton_->progs.sweep_start), &run) != 0) die("cannot run sweep_start");
@@ -191,9 +213,9 @@ maps::clock_reading Plane::read_jiffies() const {
   return reading;
 }
 
-void Plane::interface_sides(uint32_t sides) {
-  const uint32_t key = kLoopback % MAX_INTERFACES;
-  const maps::interface value{sides ? kLoopback : 0, sides};
+void Plane::interface_sides(uint32_t sides, uint32_t ifindex) {
+  const uint32_t key = ifindex % MAX_INTERFACES;
+  const maps::interface value{sides ? ifindex : 0, sides};
   if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.interfaces), &key, &value, BPF_ANY) != 0)
     die("cannot describe the interface");
 }
@@ -361,13 +383,16 @@ uint64_t Plane::outcome_packets(uint32_t outcome) const {
 uint64_t Plane::instance_packets(uint16_t slot) const {
   return sum_of_cpus<maps::counter>(bpf_map__fd(skeleton_->maps.instance_counters), slot).packets;
 }
-uint64_t Plane::delivery_packets(uint32_t csci_id) const {
+maps::delivery &Plane::delivery_at(uint32_t csci_id) {
   for (uint32_t i = 0; i < DELIVERY_PROBES; ++i) {
-    const uint32_t key = (maps::delivery_hash(csci_id) + i) % MAX_DELIVERIES;
-    if (deliveries_[key].csci_id == csci_id)
-      return sum_of_cpus<maps::counter>(bpf_map__fd(skeleton_->maps.delivery_counters), key).packets;
+    maps::delivery &at = deliveries_[(maps::delivery_hash(csci_id) + i) % MAX_DELIVERIES];
+    if (at.state != maps::DELIVERY_FREE && at.csci_id == csci_id) return at;
   }
-  return 0;
+  die("no such delivery");
+}
+uint64_t Plane::delivery_packets(uint32_t csci_id) {
+  const auto key = static_cast<uint32_t>(&delivery_at(csci_id) - deliveries_.data());
+  return sum_of_cpus<maps::counter>(bpf_map__fd(skeleton_->maps.delivery_counters), key).packets;
 }
 
 maps::sweep Plane::sweep() const {

@@ -56,12 +56,19 @@ class Plane {
   Answer tc(const Bytes &frame) const;
   // Only the verdict and the output; for threads (outcomes are not looked at).
   static uint32_t run(int program, const Bytes &frame, Bytes &output);
+  // Real frames, as if they had arrived on the interface: what the program redirects is transmitted, what
+  // it passes goes up the stack.
+  void receive(const Bytes &frame, uint32_t ifindex, uint32_t count) const;
+  // From now on failed redirects are counted (for the life of the plane).
+  void attach_error_counters();
+  // catsbpf_slow at the ingress of the interface.
+  void attach_slow(uint32_t ifindex) const;
   int xdp_program() const;
   int sweep_start() const;
   maps::clock_reading read_jiffies() const;
 
   // ---- what the agent writes ----
-  void interface_sides(uint32_t sides);
+  void interface_sides(uint32_t sides, uint32_t ifindex = kLoopback);
   // The view is built aside and published by publish(); handles are service indices, in call order.
   void services(const std::vector<ServiceSpec> &services);
   void tunnel(const std::string &address, uint32_t vni, const std::vector<std::string> &forwarders);
@@ -77,12 +84,13 @@ class Plane {
   maps::control &control() { return *control_; }
   maps::instance &instance_at(uint16_t slot) { return instances_[slot]; }
   maps::path &path_at(uint16_t index) { return paths_[index]; }
+  maps::delivery &delivery_at(uint32_t csci_id);
   std::span<maps::flow_line> flows() { return flows_; }
   std::span<maps::flow_record> records() { return records_; }
   maps::flow_counters flow_counters() const;
   uint64_t outcome_packets(uint32_t outcome) const;
   uint64_t instance_packets(uint16_t slot) const;
-  uint64_t delivery_packets(uint32_t csci_id) const;
+  uint64_t delivery_packets(uint32_t csci_id);
   maps::sweep sweep() const;
   size_t live_flows() const;
   uint64_t jiffies() const { return read_jiffies().jiffies; }
