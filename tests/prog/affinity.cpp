@@ -112,7 +112,7 @@ TEST_F(Affinity, bypass_leaves_steered_flows_and_keeps_new_ones_out) {
   plane.control().bypass = 0;
   expect_passed(from_client(ip(data(2))), "bypassed");  // it began under bypass
   expect_passed(from_client(ip(udp(2))), "bypassed");
-  expect_forwarded(syn(2), 1);                          // a new connection on the same ports
+  expect_forwarded(syn(2), 1);  // a new connection on the same ports
   expect_forwarded(data(2), 1);
   EXPECT_EQ(plane.flow_counters().moved, 0u);
 }
@@ -186,7 +186,8 @@ TEST_F(Affinity, port_pairs_can_be_one_flow) {
   plane.publish();
   for (uint16_t port = 10000; port < 10100; port = static_cast<uint16_t>(port + 2)) {
     const uint32_t rtp_instance = chosen({.protocol = kUdp, .source_port = port, .destination_port = 6000});
-    EXPECT_EQ(chosen({.protocol = kUdp, .source_port = static_cast<uint16_t>(port + 1), .destination_port = 6001}), rtp_instance);
+    EXPECT_EQ(chosen({.protocol = kUdp, .source_port = static_cast<uint16_t>(port + 1), .destination_port = 6001}),
+              rtp_instance);
   }
   EXPECT_EQ(plane.live_flows(), 50u);
 }

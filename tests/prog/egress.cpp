@@ -22,7 +22,9 @@ class Egress : public World {
     EXPECT_EQ(answer.outcome, "delivered");
     EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_REDIRECT));
     const Bytes out = ip(expected);
-    EXPECT_EQ(difference(ethernet(kInstanceMac, kRouterMac, out[0] >> 4 == 4 ? kIpv4Type : kIpv6Type, out), answer.packet), "");
+    EXPECT_EQ(
+        difference(ethernet(kInstanceMac, kRouterMac, out[0] >> 4 == 4 ? kIpv4Type : kIpv6Type, out), answer.packet),
+        "");
   }
   static Ip one_hop_less(Ip packet) {
     packet.ttl--;
@@ -36,7 +38,8 @@ class Egress : public World {
 };
 
 TEST_F(Egress, instance_receives_the_packet_as_the_client_sent_it) {
-  for (const Ip &inner : {Ip{}, udp(), Ip{.protocol = kIcmp}, six({}), six(udp()), six({.protocol = kIcmp6}), Ip{.options = Bytes(8, 1)}})
+  for (const Ip &inner :
+       {Ip{}, udp(), Ip{.protocol = kIcmp}, six({}), six(udp()), six({.protocol = kIcmp6}), Ip{.options = Bytes(8, 1)}})
     expect_delivered(to_us(), inner, one_hop_less(inner));
   EXPECT_EQ(plane.delivery_packets(1), 7u);
 }
@@ -57,11 +60,11 @@ TEST_F(Egress, further_options_are_skipped_unless_critical) {
 
 TEST_F(Egress, ecn_follows_rfc_6040) {
   const int drop = -1;
-  const int table[4][4] = {// outer: not, ect1, ect0, ce      inner:
-                           {0, 0, 0, drop},                 // not ECN-capable
-                           {1, 1, 1, 3},                    // ECT(1)
-                           {2, 1, 2, 3},                    // ECT(0)
-                           {3, 3, 3, 3}};                   // CE
+  const int table[4][4] = {                  // outer: not, ect1, ect0, ce      inner:
+                           {0, 0, 0, drop},  // not ECN-capable
+                           {1, 1, 1, 3},     // ECT(1)
+                           {2, 1, 2, 3},     // ECT(0)
+                           {3, 3, 3, 3}};    // CE
   for (uint8_t inner = 0; inner < 4; ++inner)
     for (uint8_t outer = 0; outer < 4; ++outer)
       for (const bool v6 : {false, true}) {
@@ -175,7 +178,8 @@ TEST_F(Egress, what_the_ingress_sends_the_egress_takes) {
     tunnel[33] = 1;
     const Answer answer = plane.xdp(tunnel);
     EXPECT_EQ(answer.outcome, "delivered");
-    EXPECT_EQ(difference(ip(one_hop_less(one_hop_less(packet))), Bytes(answer.packet.begin() + 14, answer.packet.end())), "");
+    EXPECT_EQ(
+        difference(ip(one_hop_less(one_hop_less(packet))), Bytes(answer.packet.begin() + 14, answer.packet.end())), "");
   }
 }
 

@@ -36,7 +36,8 @@ void expect_consistent(Plane &plane) {
     EXPECT_EQ(e.entry->word >> FLOW_STATE_SHIFT & FLOW_STATE_USED, FLOW_STATE_USED);
     EXPECT_GE(maps::flow_packets(e.entry->seen, e.record->packets), 1u);
     const std::string addresses(reinterpret_cast<const char *>(&e.record->source), 32);
-    EXPECT_EQ(++seen[std::make_tuple(e.entry->word >> FLOW_TAG_SHIFT, e.record->source_port, addresses)], 1) << "flow stands twice";
+    EXPECT_EQ(++seen[std::make_tuple(e.entry->word >> FLOW_TAG_SHIFT, e.record->source_port, addresses)], 1)
+        << "flow stands twice";
   }
   const auto counters = plane.flow_counters();
   EXPECT_EQ(counters.inserted - counters.expired - counters.displaced, used.size());

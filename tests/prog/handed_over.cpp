@@ -24,8 +24,9 @@ void shell(const std::string &command) { ASSERT_EQ(std::system(command.c_str()),
 void in_namespace(const std::function<void()> &body) {
   std::thread([&] {
     ASSERT_EQ(unshare(CLONE_NEWNET), 0);
-    shell("ip link set lo up; ip link add h1a type veth peer name h1b; ip link set h1a up; ip link set h1b up;"
-          "sysctl -qw net.ipv6.conf.h1b.disable_ipv6=1");
+    shell(
+        "ip link set lo up; ip link add h1a type veth peer name h1b; ip link set h1a up; ip link set h1b up;"
+        "sysctl -qw net.ipv6.conf.h1b.disable_ipv6=1");
     body();
   }).join();
 }
@@ -78,7 +79,7 @@ TEST(HandedOver, redirect_to_an_interface_that_is_down_is_an_alarm) {
     EXPECT_EQ(plane.outcome_packets(OUTCOME_redirect_failed), 10u);
     EXPECT_EQ(plane.outcome_packets(OUTCOME_redirect_dropped), 0u);
     EXPECT_EQ(other.outcome_packets(OUTCOME_redirect_failed), 10u);  // same interface, same namespace
-    other.interface_sides(0);                                       // no longer described
+    other.interface_sides(0);                                        // no longer described
     plane.receive(some_packet(), kLoopback, 10);
     EXPECT_EQ(plane.outcome_packets(OUTCOME_redirect_failed), 20u);
     EXPECT_EQ(other.outcome_packets(OUTCOME_redirect_failed), 10u);
@@ -130,7 +131,8 @@ TEST(HandedOver, frames_to_a_working_interface_arrive_as_they_were_made) {
 }
 
 // Marked by XDP on h1a, sent by tc to the neighbour that the kernel knows there.
-void expect_sent_by_kernel(Plane &plane, const Bytes &frame, const std::string &outcome, uint32_t listed, size_t ip_bytes) {
+void expect_sent_by_kernel(Plane &plane, const Bytes &frame, const std::string &outcome, uint32_t listed,
+                           size_t ip_bytes) {
   const uint32_t in = if_nametoindex("h1a");
   plane.interface_sides(maps::SIDE_CLIENT | maps::SIDE_UNDERLAY, in);
   plane.attach_slow(in);
@@ -146,14 +148,17 @@ void expect_sent_by_kernel(Plane &plane, const Bytes &frame, const std::string &
 TEST(HandedOver, unresolved_next_hop_of_a_path_is_found_by_the_kernel) {
   for (const char *route : {"", "ip route add 10.255.0.2 via 172.16.1.254"}) {
     in_namespace([route] {
-      shell("ip address add 172.16.1.1/24 dev h1a; ip route add 10.255.0.0/24 dev h1a; "
-            "ip neigh add 10.255.0.2 lladdr 02:00:00:00:00:51 dev h1a; ip neigh add 172.16.1.254 lladdr 02:00:00:00:00:51 dev h1a;" +
-            std::string(route));
+      shell(
+          "ip address add 172.16.1.1/24 dev h1a; ip route add 10.255.0.0/24 dev h1a; "
+          "ip neigh add 10.255.0.2 lladdr 02:00:00:00:00:51 dev h1a; ip neigh add 172.16.1.254 lladdr "
+          "02:00:00:00:00:51 dev h1a;" +
+          std::string(route));
       Plane plane(64);
       describe(plane, *route ? 0 : if_nametoindex("h1a"));  // the path's interface, or left to the kernel's routes
       plane.path_at(1).state = maps::PATH_UNRESOLVED;
       shell("sysctl -qw net.ipv4.ip_forward=1");
-      expect_sent_by_kernel(plane, some_packet(), "forwarded_slow", OUTCOME_forwarded_slow, some_packet().size() - 14 + 52);
+      expect_sent_by_kernel(plane, some_packet(), "forwarded_slow", OUTCOME_forwarded_slow,
+                            some_packet().size() - 14 + 52);
     });
   }
 }
@@ -161,8 +166,10 @@ TEST(HandedOver, unresolved_next_hop_of_a_path_is_found_by_the_kernel) {
 TEST(HandedOver, unresolved_instance_is_found_by_the_kernel) {
   for (const bool v6 : {false, true}) {
     in_namespace([v6] {
-      shell("ip address add 10.2.0.1/24 dev h1a; ip address add fd00:2::1/64 dev h1a nodad;"
-            "ip neigh add 10.2.0.11 lladdr 02:00:00:00:00:51 dev h1a; ip neigh add fd00:2::11 lladdr 02:00:00:00:00:51 dev h1a");
+      shell(
+          "ip address add 10.2.0.1/24 dev h1a; ip address add fd00:2::1/64 dev h1a nodad;"
+          "ip neigh add 10.2.0.11 lladdr 02:00:00:00:00:51 dev h1a; ip neigh add fd00:2::11 lladdr 02:00:00:00:00:51 "
+          "dev h1a");
       Plane plane(64);
       describe(plane, 0);
       plane.delivery(1, 1, "10.2.0.11", maps::DELIVERY_UNRESOLVED, "fd00:2::11");

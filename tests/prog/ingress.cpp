@@ -154,7 +154,9 @@ TEST_F(Ingress, port_ranges_of_one_address_lead_to_different_services) {
   plane.instance(2, 2, 3, 2);
   plane.services({web, rest});
   plane.publish();
-  auto to = [](uint8_t protocol, uint16_t port) { return Ip{.protocol = protocol, .destination_port = port, .flags = kSyn}; };
+  auto to = [](uint8_t protocol, uint16_t port) {
+    return Ip{.protocol = protocol, .destination_port = port, .flags = kSyn};
+  };
   expect_forwarded(to(kTcp, 80), 1);
   expect_forwarded(to(kTcp, 89), 1);
   expect_forwarded(to(kTcp, 79), 3, "forwarded", 2);

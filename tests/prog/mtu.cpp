@@ -28,8 +28,16 @@ TEST_F(Mtu, one_byte_more_is_answered_with_fragmentation_needed) {
   const Answer answer = plane.xdp(from_client(packet));
   EXPECT_EQ(answer.outcome, "packet_too_big");
   EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_TX));
-  Bytes expected = ip({.source = "10.1.0.1", .destination = "10.1.0.2", .protocol = kIcmp, .icmp_type = 3, .icmp_code = 4,
-                       .icmp_value = 1448, .ttl = 64, .traffic_class = 0xc0, .fragment = 0, .payload = truncated(packet, 512)});
+  Bytes expected = ip({.source = "10.1.0.1",
+                       .destination = "10.1.0.2",
+                       .protocol = kIcmp,
+                       .icmp_type = 3,
+                       .icmp_code = 4,
+                       .icmp_value = 1448,
+                       .ttl = 64,
+                       .traffic_class = 0xc0,
+                       .fragment = 0,
+                       .payload = truncated(packet, 512)});
   write16(expected, 4, 0);
   write16(expected, 10, 0);
   write16(expected, 10, checksum(truncated(expected, 20)));
@@ -41,8 +49,14 @@ TEST_F(Mtu, one_byte_more_of_ipv6_is_answered_with_packet_too_big) {
   const Answer answer = plane.xdp(from_client(packet));
   EXPECT_EQ(answer.outcome, "packet_too_big");
   EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_TX));
-  Bytes expected = ip({.source = "fd00:1::1", .destination = "fd00:1::2", .protocol = kIcmp6, .icmp_type = 2, .icmp_value = 1448,
-                       .ttl = 64, .traffic_class = 0xc0, .payload = truncated(packet, 1232)});
+  Bytes expected = ip({.source = "fd00:1::1",
+                       .destination = "fd00:1::2",
+                       .protocol = kIcmp6,
+                       .icmp_type = 2,
+                       .icmp_value = 1448,
+                       .ttl = 64,
+                       .traffic_class = 0xc0,
+                       .payload = truncated(packet, 1232)});
   expected[1] &= 0xf0;  // no flow label
   write16(expected, 2, 0);
   EXPECT_EQ(difference(ethernet(kClientMac, kRouterMac, kIpv6Type, expected), answer.packet), "");

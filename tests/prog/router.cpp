@@ -28,8 +28,9 @@ TEST_F(Router, packets_of_other_sides_pass) {
   expect_passed(from_client(ip({})), "not_ours");
   plane.interface_sides(maps::SIDE_CLIENT);
   expect_forwarded(udp(), chosen(udp()));
-  expect_passed(ethernet(kRouterMac, kCoreMac, kIpv4Type,
-                         geneve({.source = "10.255.0.2", .destination = "10.255.0.1"}, ip({}))), "not_ours");
+  expect_passed(
+      ethernet(kRouterMac, kCoreMac, kIpv4Type, geneve({.source = "10.255.0.2", .destination = "10.255.0.1"}, ip({}))),
+      "not_ours");
 }
 
 TEST_F(Router, unknown_interface_passes_all) {
@@ -90,7 +91,8 @@ TEST_F(Router, truncated_packets_pass) {
   Ip options = udp(), extensions = six(udp());
   options.options = Bytes(8, 1);
   extensions.extensions = {{0, Bytes{0, 0, 1, 4, 0, 0, 0, 0}}};
-  for (const Ip &packet : {Ip{}, udp(), options, Ip{.protocol = kIcmp}, six({}), six(udp()), extensions, six({.protocol = kIcmp6})}) {
+  for (const Ip &packet :
+       {Ip{}, udp(), options, Ip{.protocol = kIcmp}, six({}), six(udp()), extensions, six({.protocol = kIcmp6})}) {
     const Bytes whole = from_client(ip(packet));
     for (size_t length = 14; length < whole.size(); ++length) {
       const Answer answer = plane.xdp(truncated(whole, length));

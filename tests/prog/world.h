@@ -45,7 +45,8 @@ class World : public ::testing::Test {
   }
 
   // The packet came out in a tunnel to the instance, byte for byte; returns the outer source port.
-  uint16_t expect_forwarded(const Ip &packet, uint32_t csci_id, const std::string &outcome = "forwarded", uint32_t cs_id = 1) {
+  uint16_t expect_forwarded(const Ip &packet, uint32_t csci_id, const std::string &outcome = "forwarded",
+                            uint32_t cs_id = 1) {
     const Answer answer = plane.xdp(from_client(ip(packet)));
     EXPECT_EQ(answer.outcome, outcome);
     EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_REDIRECT));
@@ -60,8 +61,11 @@ class World : public ::testing::Test {
   Bytes tunnelled(Ip packet, uint32_t cs_id, uint32_t csci_id, uint16_t port) const {
     packet.ttl--;
     return ethernet(kCoreMac, kRouterMac, kIpv4Type,
-                    geneve({.destination = csci_id == 1 ? "10.255.0.2" : "10.255.0.3", .source_port = port,
-                            .traffic_class = packet.traffic_class, .cs_id = cs_id, .csci_id = csci_id},
+                    geneve({.destination = csci_id == 1 ? "10.255.0.2" : "10.255.0.3",
+                            .source_port = port,
+                            .traffic_class = packet.traffic_class,
+                            .cs_id = cs_id,
+                            .csci_id = csci_id},
                            ip(packet)));
   }
 
@@ -71,7 +75,9 @@ class World : public ::testing::Test {
     return answer.verdict == XDP_REDIRECT ? read32(answer.packet, 62) : 0;
   }
 
-  static Ip udp(uint16_t source_port = 40000) { return {.protocol = kUdp, .source_port = source_port, .destination_port = 5000}; }
+  static Ip udp(uint16_t source_port = 40000) {
+    return {.protocol = kUdp, .source_port = source_port, .destination_port = 5000};
+  }
   static Ip six(Ip packet) {
     packet.source = "fd00:1::2";
     packet.destination = "fd00:99::1";

@@ -118,8 +118,10 @@ Bytes ipv6(const Ip &spec, const Bytes &source, const Bytes &destination, const 
     Bytes extension = spec.extensions[i].second;
     const bool last = i + 1 == spec.extensions.size();
     extension[0] = last ? spec.protocol : spec.extensions[i + 1].first;
-    if (spec.extensions[i].first == 51) extension[1] = static_cast<uint8_t>(extension.size() / 4 - 2);
-    else if (spec.extensions[i].first != 44) extension[1] = static_cast<uint8_t>(extension.size() / 8 - 1);
+    if (spec.extensions[i].first == 51)
+      extension[1] = static_cast<uint8_t>(extension.size() / 4 - 2);
+    else if (spec.extensions[i].first != 44)
+      extension[1] = static_cast<uint8_t>(extension.size() / 8 - 1);
     put(chain, extension);
   }
   Bytes b;
@@ -197,7 +199,10 @@ Bytes geneve(const Geneve &spec, const Bytes &inner) {
   put16(udp, static_cast<uint16_t>(8 + tunnel.size()));
   put16(udp, spec.udp_checksum);
   put(udp, tunnel);
-  Ip outer{.source = spec.source, .destination = spec.destination, .protocol = spec.outer_protocol, .ttl = spec.ttl,
+  Ip outer{.source = spec.source,
+           .destination = spec.destination,
+           .protocol = spec.outer_protocol,
+           .ttl = spec.ttl,
            .traffic_class = spec.traffic_class};
   Bytes result = ipv4(outer, address_bytes(spec.source), address_bytes(spec.destination), udp);
   write16(result, 4, 0);  // identification

@@ -29,12 +29,12 @@ struct Ip {
   uint8_t icmp_code = 0;
   uint32_t icmp_value = 0;  // rest of the ICMP header, for types other than echo
   uint8_t ttl = 64;
-  uint8_t traffic_class = 0;  // DSCP and ECN
-  uint16_t fragment = 0x4000; // IPv4: flags and offset
-  Bytes options{};            // IPv4, a multiple of 4 bytes
+  uint8_t traffic_class = 0;                            // DSCP and ECN
+  uint16_t fragment = 0x4000;                           // IPv4: flags and offset
+  Bytes options{};                                      // IPv4, a multiple of 4 bytes
   std::vector<std::pair<uint8_t, Bytes>> extensions{};  // IPv6: header type and body (first two bytes are set here)
   size_t payload_bytes = 32;
-  Bytes payload{};            // used instead of a pattern of payload_bytes, if not empty
+  Bytes payload{};  // used instead of a pattern of payload_bytes, if not empty
 };
 Bytes ip(const Ip &spec);
 

@@ -132,7 +132,8 @@ int Plane::xdp_program() const { return bpf_program__fd(skeleton_->progs.catsbpf
 uint32_t Plane::run(int program, const Bytes &frame, Bytes &output) {
   output.resize(4096);
   LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame.data(), .data_out = output.data(),
-              .data_size_in = static_cast<uint32_t>(frame.size()), .data_size_out = static_cast<uint32_t>(output.size()));
+              .data_size_in = static_cast<uint32_t>(frame.size()),
+              .data_size_out = static_cast<uint32_t>(output.size()));
   if (bpf_prog_test_run_opts(program, &run) != 0) die("cannot run a program on a packet");
   output.resize(run.data_size_out);
   return run.retval;
@@ -152,8 +153,9 @@ Answer Plane::answer(int program, const Bytes &frame) const {
   in.data_end = static_cast<uint32_t>(frame.size());
   in.ingress_ifindex = kLoopback;
   LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame.data(), .data_out = output.data(),
-              .data_size_in = static_cast<uint32_t>(frame.size()), .data_size_out = static_cast<uint32_t>(output.size()),
-              .ctx_in = &in, .ctx_out = &out, .ctx_size_in = sizeof in, .ctx_size_out = sizeof out);
+              .data_size_in = static_cast<uint32_t>(frame.size()),
+              .data_size_out = static_cast<uint32_t>(output.size()), .ctx_in = &in, .ctx_out = &out,
+              .ctx_size_in = sizeof in, .ctx_size_out = sizeof out);
   if (bpf_prog_test_run_opts(program, &run) != 0) die("cannot run the program on a packet");
   output.resize(run.data_size_out);
   answer.verdict = run.retval;
@@ -196,7 +198,8 @@ void Plane::attach_error_counters() {
 
 void Plane::attach_slow(uint32_t ifindex) const {
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
-  LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = bpf_program__fd(skeleton_->progs.catsbpf_slow), .handle = 1, .priority = 1);
+  LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = bpf_program__fd(skeleton_->progs.catsbpf_slow), .handle = 1,
+              .priority = 1);
   if (bpf_tc_hook_create(&hook) != 0 || bpf_tc_attach(&hook, &options) != 0) die("cannot attach the tc program");
 }
 
@@ -215,7 +218,7 @@ maps::clock_reading Plane::read_jiffies() const {
 
 void Plane::interface_sides(uint32_t sides, uint32_t ifindex) {
   const uint32_t key = ifindex % MAX_INTERFACES;
-  const maps::interface value{sides ? ifindex : 0, sides};
+  const maps::interface value { sides ? ifindex : 0, sides };
   if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.interfaces), &key, &value, BPF_ANY) != 0)
     die("cannot describe the interface");
 }
@@ -246,7 +249,8 @@ void Plane::add_locator(uint32_t side, const LocatorSpec &spec, uint8_t kind, ui
       at = rule;
       return;
     }
-    if (at.chained || at.length != rule.length || std::memcmp(&at.prefix, &rule.prefix, sizeof rule.prefix) != 0) continue;
+    if (at.chained || at.length != rule.length || std::memcmp(&at.prefix, &rule.prefix, sizeof rule.prefix) != 0)
+      continue;
     maps::locator *last = &at;  // same prefix: one more rule in its chain
     while (last->next) last = &table[last->next - 1];
     uint32_t free = 0;
@@ -299,7 +303,8 @@ void Plane::publish() {
     const uint32_t lines = (slots + RING_LINE_SLOTS - 1) / RING_LINE_SLOTS;
     if (next_ring_line_ + lines > rings_.size()) next_ring_line_ = 0;
     for (uint32_t slot = 0; slot < slots; ++slot)
-      rings_[next_ring_line_ + slot / RING_LINE_SLOTS].slot[slot % RING_LINE_SLOTS] = spec.ring[slot % spec.ring.size()];
+      rings_[next_ring_line_ + slot / RING_LINE_SLOTS].slot[slot % RING_LINE_SLOTS] =
+          spec.ring[slot % spec.ring.size()];
     maps::service_record record = {};
     record.cs_id = spec.cs_id;
     record.ring_first = next_ring_line_;
@@ -330,8 +335,9 @@ void Plane::instance(uint16_t slot, uint32_t cs_id, uint32_t csci_id, uint16_t p
 
 void Plane::path(uint16_t index, const std::string &egress, uint16_t mtu, maps::path_state state) {
   maps::path value = {};
-  Bytes header = ethernet(kCoreMac, kRouterMac, kIpv4Type,
-                          geneve({.destination = egress, .source_port = 0, .cs_id = 0, .csci_id = 0, .inner_type = 0xffff}, {}));
+  Bytes header =
+      ethernet(kCoreMac, kRouterMac, kIpv4Type,
+               geneve({.destination = egress, .source_port = 0, .cs_id = 0, .csci_id = 0, .inner_type = 0xffff}, {}));
   write16(header, 16, 0);  // as the contract says: lengths, TOS, inner protocol and ids are zero
   write16(header, 38, 0);
   write16(header, 44, 0);
@@ -371,7 +377,8 @@ void Plane::session(const std::string &client, uint32_t cs_id, uint16_t slot, ui
   maps::session value = {};
   value.expires = expires;
   value.slot = slot;
-  if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.sessions), &key, &value, BPF_ANY) != 0) die("cannot put a session");
+  if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.sessions), &key, &value, BPF_ANY) != 0)
+    die("cannot put a session");
 }
 
 maps::flow_counters Plane::flow_counters() const {

@@ -28,12 +28,12 @@ struct LocatorSpec {
 struct ServiceSpec {
   uint32_t cs_id = 1;
   std::vector<LocatorSpec> locators;
-  std::vector<uint16_t> ring;       // slots, repeated to fill ring_slots
+  std::vector<uint16_t> ring;  // slots, repeated to fill ring_slots
   uint32_t ring_slots = 251;
-  uint32_t timeout = 300 * 1000;    // jiffies
+  uint32_t timeout = 300 * 1000;  // jiffies
   uint16_t source_port_mask = 0xffff, destination_port_mask = 0xffff;
   uint8_t protocol_mask = 0xff;
-  uint32_t source_ignore4 = 0;      // host order
+  uint32_t source_ignore4 = 0;  // host order
   std::string source_mask6 = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
 };
 
@@ -41,7 +41,7 @@ struct Answer {
   uint32_t verdict = 0;  // XDP_* or TC_ACT_*
   Bytes packet;          // without metadata
   Bytes metadata;
-  std::string outcome;   // "" none counted, "a+b" more than one
+  std::string outcome;  // "" none counted, "a+b" more than one
 };
 
 class Plane {
