@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cmath>
 #include <limits>
@@ -191,6 +192,57 @@ TEST(Json, numbers_that_are_none_are_said_as_text) {
   v1::PathStatus path;
   path.set_delay_ms(std::nan(""));
   EXPECT_THAT(to_json(path), HasSubstr("\"delay_ms\":\"NaN\""));
+}
+
+TEST(Json, what_may_be_absent_is_printed_only_where_it_is_there) {
+  v1::SiteDelta delta;
+  delta.set_csci_id(7);
+  delta.set_gas(0);
+  EXPECT_EQ(to_json(delta), R"({"csci_id":7,"service_id":"","gas":0,"remove":false})");
+  EXPECT_EQ(to_json(v1::SiteDeltas()), R"({"deltas":[]})");
+}
+
+TEST(Json, pretty_nests_lists_and_objects) {
+  v1::Explanation explanation;
+  explanation.add_candidates()->set_csci_id(3);
+  const std::string json = to_json(explanation, true);
+  EXPECT_THAT(json, HasSubstr("  \"candidates\": [\n    {\n      \"csci_id\": 3,\n"));
+  EXPECT_THAT(json, HasSubstr("\n    }\n  ],\n"));
+  EXPECT_THAT(to_json(v1::SiteDeltas(), true), "{\n  \"deltas\": []\n}");
+}
+
+TEST(Json, fractions_survive_to_the_last_bit_and_whole_numbers_have_none) {
+  for (const double value : {1.0 / 3, 0.1, 1e-300, 1.7976931348623157e308, 123456789.25, 3e15, 5e-324}) {
+    v1::ServiceRequest request, back;
+    request.set_cost(value);
+    ASSERT_TRUE(from_json(to_json(request), back).ok()) << to_json(request);
+    EXPECT_EQ(back.cost(), value);
+  }
+  v1::ServiceRequest request;
+  request.set_cost(-1'000'000);
+  EXPECT_THAT(to_json(request), HasSubstr("\"cost\":-1000000,"));
+}
+
+// What the writer has no word for: maps, and bytes, which are base64 in JSON.
+TEST(Json, schema_holds_nothing_that_the_writer_cannot_say) {
+  for (const auto *file : {v1::Status::descriptor()->file(), v1::Service::descriptor()->file()})
+    for (int m = 0; m < file->message_type_count(); ++m)
+      for (int f = 0; f < file->message_type(m)->field_count(); ++f) {
+        const auto &field = *file->message_type(m)->field(f);
+        EXPECT_FALSE(field.is_map()) << field.full_name();
+        EXPECT_NE(field.type(), google::protobuf::FieldDescriptor::TYPE_BYTES) << field.full_name();
+      }
+}
+
+// Ten thousand rows are asked for again and again: the answer must not cost many times its length.
+TEST(Json, a_long_list_costs_its_text) {
+  v1::InstanceList list;
+  for (uint32_t i = 0; i < 10'000; ++i) list.add_instances()->set_csci_id(i);
+  const auto before = mallinfo2();
+  const std::string json = to_json(list);
+  const auto after = mallinfo2();
+  EXPECT_GT(json.size(), 1'000'000u);
+  EXPECT_LT(after.arena + after.hblkhd, before.arena + before.hblkhd + 4 * json.size());
 }
 
 }  // namespace
