@@ -111,6 +111,7 @@ static __always_inline int match_chain(const struct rule_request *r, struct loca
  * 1 + target, 0 or less: none. A global subprogram: few packets need it. */
 __noinline int find_rule(struct rule_request *r)
 {
+	const struct prefix_length *lengths;
 	struct view_header *header;
 	__u32 view, count;
 
@@ -121,11 +122,10 @@ __noinline int find_rule(struct rule_request *r)
 	if (!header)
 		return 0;
 	count = r->family == FAMILY_IPV4 ? header->lengths4 : header->lengths6;
+	lengths = r->family == FAMILY_IPV4 ? header->length4 : header->length6;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < MAX_PREFIX_LENGTHS && i < count; i++) {
-		struct locator *found = find_length(
-			view, r->destination, r->family == FAMILY_IPV4 ? &header->length4[i] : &header->length6[i],
-			header->locator_seed);
+		struct locator *found = find_length(view, r->destination, &lengths[i], header->locator_seed);
 		int target = found ? match_chain(r, found) : 0;
 
 		if (target)

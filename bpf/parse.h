@@ -9,6 +9,7 @@
 
 #define IP_FRAGMENT        0x3fff /* MF or an offset */
 #define MAX_EXTENSIONS     6
+#define MAX_TRANSPORT_OFFSET 0xfff /* behind the extension headers that are walked */
 #define ICMP4_ECHO         8
 #define ICMP6_ECHO         128
 #define ICMP6_FIRST_INFORMATIONAL 128
@@ -140,7 +141,7 @@ static __always_inline enum outcome parse_transport(struct packet *p)
 		if (found < 0)
 			return (enum outcome)-found;
 		p->protocol = found & 0xff;
-		p->transport = (__u32)found >> 8;
+		p->transport = (__u32)found >> 8 & MAX_TRANSPORT_OFFSET;
 	}
 	if (p->protocol == IPPROTO_TCP)
 		need = sizeof(struct tcphdr);
@@ -148,9 +149,9 @@ static __always_inline enum outcome parse_transport(struct packet *p)
 		need = 8;
 	else
 		return OUTCOME_next;
-	if (p->transport + need > p->ip_bytes + ETH_HLEN || p->transport > 4096)
+	if (p->transport + need > p->ip_bytes + ETH_HLEN)
 		return OUTCOME_malformed;
-	transport = packet_data(p) + p->transport;
+	transport = packet_data(p) + (p->transport & MAX_TRANSPORT_OFFSET); /* known to be small: kernel 6.1 */
 	if ((void *)(transport + 8) > packet_end(p))
 		return OUTCOME_malformed;
 	if (p->protocol == (p->family == FAMILY_IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
