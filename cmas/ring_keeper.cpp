@@ -37,10 +37,10 @@ bool RingKeeper::update(const std::vector<RingMember> &members, std::size_t cand
     if (std::isfinite(member.weight) && member.weight > 0) weighed.push_back(member);
   std::sort(weighed.begin(), weighed.end(), [](const auto &a, const auto &b) { return a.csci_id < b.csci_id; });
   const uint32_t slots = weighed.empty() ? 0 : ring_size(std::max(weighed.size(), candidates));
-  if (slots == ring_.slots.size() && same_ids(weighed, weighed_) && !moved(weighed)) return false;
+  if (slots == ring_->slots.size() && same_ids(weighed, weighed_) && !moved(weighed)) return false;
 
-  Ring next = build_ring(weighed, slots);
-  const bool changed = next.slots != ring_.slots || !same_ids(next.members, ring_.members);
+  auto next = std::make_shared<const Ring>(build_ring(weighed, slots));
+  const bool changed = next->slots != ring_->slots || !same_ids(next->members, ring_->members);
   ring_ = std::move(next);
   weighed_ = std::move(weighed);
   return changed;

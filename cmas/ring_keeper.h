@@ -2,6 +2,8 @@
 // Keeps the ring of one service and its hysteresis (R127).
 #pragma once
 
+#include <memory>
+
 #include "cmas/ring.h"
 
 namespace catsbpf::cmas {
@@ -16,13 +18,15 @@ class RingKeeper {
   // flows now; the ring is sized for them, so that GAS that goes and comes does not change its size (which
   // would move nearly all slots).
   bool update(const std::vector<RingMember> &members, std::size_t candidates = 0);
-  const Ring &ring() const { return ring_; }
+  const Ring &ring() const { return *ring_; }
+  // The same, for those that keep it longer than the next update: one copy, however many hold it.
+  const std::shared_ptr<const Ring> &shared() const { return ring_; }
 
  private:
   bool moved(const std::vector<RingMember> &members) const;
 
   double threshold_;
-  Ring ring_;
+  std::shared_ptr<const Ring> ring_ = std::make_shared<const Ring>();  // never null
   std::vector<RingMember> weighed_;  // that ring_ was built from
 };
 

@@ -137,7 +137,7 @@ Result<ServiceSteering::Outcome> ServiceSteering::update(const v1::Service &serv
   for (const auto &c : with_path) now[c.key.csci_id] = {c.gas, c.cost, c.state, c.real_delay(), c.egress, c.site};
   const std::string before = shares();
   const bool ring_changed = keeper_.update(cmas::members_of(*decision), with_path.size());
-  if (ring_changed || !ring_) ring_ = std::make_shared<const cmas::Ring>(keeper_.ring());
+  ring_ = keeper_.shared();
   if (ring_changed) {
     outcome.shift = before + " -> " + shares();
     outcome.why = differences(now);
