@@ -13,6 +13,7 @@
 #include "agent/session/connection.h"
 #include "agent/session/log_limit.h"
 #include "agent/session/origin.h"
+#include "agent/session/strangers.h"
 #include "util/endpoint.h"
 #include "util/log.h"
 
@@ -32,7 +33,10 @@ constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 class Listener : public std::enable_shared_from_this<Listener> {
  public:
   Listener(asio::io_context &io, SessionServerOptions options, cmas::WholeTable &table)
-      : io_(io), options_(std::move(options)), acceptor_(io) {
+      : io_(io),
+        options_(std::move(options)),
+        acceptor_(io),
+        strangers_(options_.max_unauthenticated, options_.max_unauthenticated_per_source) {
     callbacks_.synced = [this] { origin_synced(); };
     callbacks_.refused = [this](const std::string &peer, const std::string &name, const Error &why) {
       refused(peer, name, why);
@@ -70,7 +74,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
     acceptor_.close(ignored);
     for (auto &[name, origin] : origins_) origin->stop();
     callbacks_ = {};
-    for (const auto &connection : strangers_) connection->close("this agent is stopping");
+    strangers_.each([](const auto &connection) { connection->close("this agent is stopping"); });
   }
 
   Origin *origin(const std::string &name) {
@@ -117,13 +121,12 @@ class Listener : public std::enable_shared_from_this<Listener> {
         if (self->stopped_) co_return;
         continue;
       }
+      const auto remote = socket.remote_endpoint(failed);
+      if (failed) continue;  // gone again
       auto connection = std::make_shared<Connection>(std::move(socket), self->context_);
-      if (self->strangers_.size() >= self->options_.max_unauthenticated) {
-        self->refused(connection->peer(), "", Error{"too many connections that have not opened a session yet"});
-        connection->close("too many");
-        continue;
-      }
-      self->strangers_.push_back(connection);
+      const auto leaves = self->strangers_.admit(connection, Strangers::source_of(remote.address()));
+      // Its own welcome counts and logs it.
+      if (leaves) leaves->close("too many connections that have not opened a session yet");
       asio::co_spawn(self->io_, welcome(self, std::move(connection)), asio::detached);
     }
   }
@@ -136,12 +139,13 @@ class Listener : public std::enable_shared_from_this<Listener> {
     auto identity = co_await connection->handshake(asio::ssl::stream_base::server, self->expected_);
     if (self->stopped_) co_return;
     if (!identity.ok()) {
-      self->forget(connection);
+      self->strangers_.forget(connection);
       self->refused(connection->peer(), "", identity.error());
       co_return;
     }
+    self->strangers_.proved(connection, identity->name);
     auto open = co_await connection->read();
-    self->forget(connection);
+    self->strangers_.forget(connection);
     if (self->stopped_) co_return connection->close("this agent is stopping");
     const auto origin = self->origins_.at(identity->name);
     if (open.ok() && open->has_open()) co_return co_await origin->serve(connection, std::move(*open->mutable_open()));
@@ -155,8 +159,6 @@ class Listener : public std::enable_shared_from_this<Listener> {
     while ((co_await connection->read()).ok()) {
     }
   }
-
-  void forget(const std::shared_ptr<Connection> &connection) { std::erase(strangers_, connection); }
 
   void refused(const std::string &peer, const std::string &name, const Error &why) {
     ++refused_;
@@ -178,7 +180,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   std::shared_ptr<asio::ssl::context> context_;
   tls::Expected expected_;
   std::map<std::string, std::shared_ptr<Origin>> origins_;
-  std::vector<std::shared_ptr<Connection>> strangers_;  // not authenticated yet
+  Strangers strangers_;
   std::function<void()> all_synced_;
   LogLimit limit_{20, 10s};
   bool stopped_ = false;

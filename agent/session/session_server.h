@@ -38,6 +38,7 @@ struct SessionServerOptions {
   std::chrono::milliseconds answer_timeout{1'000};     // of Reserve and Renew
   std::chrono::milliseconds handshake_timeout{5'000};  // from accept to Open
   std::size_t max_unauthenticated = 64;                // connections before their Open is accepted
+  std::size_t max_unauthenticated_per_source = 4;      // of them, of one IPv4 address or IPv6 /64
 };
 
 class SessionServer {

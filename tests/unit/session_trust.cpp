@@ -2,6 +2,7 @@
 // Who is refused, and that both sides say why.
 #include <boost/asio/write.hpp>
 
+#include "agent/session/strangers.h"
 #include "tests/unit/session_fixture.h"
 
 namespace catsbpf::test {
@@ -230,6 +231,77 @@ TEST_F(Trust, connections_without_an_open_are_limited_and_timed_out) {
   ASSERT_TRUE(until([&] { return server_->refused() == 3; })) << "the idle two are timed out";
   dial(client_options());
   EXPECT_TRUE(until([&] { return client_->up(); })) << "there is room again";
+}
+
+std::vector<asio::ip::tcp::socket> silent_from(asio::io_context &io, const std::string &source,
+                                               const std::string &endpoint, int count) {
+  std::vector<asio::ip::tcp::socket> silent;
+  for (int i = 0; i < count; ++i) {
+    silent.emplace_back(io, asio::ip::tcp::v4());
+    silent.back().bind({asio::ip::make_address(source), 0});
+    silent.back().connect(*parse_endpoint(endpoint));
+  }
+  return silent;
+}
+
+TEST_F(Trust, silent_connections_of_one_source_are_few_and_keep_nobody_of_another_out) {
+  serve();
+  const auto silent = silent_from(io_, "127.0.0.66", endpoint_, 100);
+  ASSERT_TRUE(until([&] { return server_->refused() == 96; })) << "4 of a source stay";
+  const auto began = std::chrono::steady_clock::now();
+  dial(client_options());
+  ASSERT_TRUE(until([&] { return client_->up(); }));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s) << "long before the silent ones are timed out";
+  EXPECT_EQ(server_->refused(), 96u) << "and nobody had to go for it";
+}
+
+TEST_F(Trust, silent_connections_of_many_sources_do_not_keep_a_newcomer_out) {
+  serve();
+  std::vector<std::vector<asio::ip::tcp::socket>> silent;
+  for (int source = 1; source <= 32; ++source)
+    silent.push_back(silent_from(io_, "127.0.1." + std::to_string(source), endpoint_, 4));
+  ASSERT_TRUE(until([&] { return server_->refused() == 64; })) << "64 in all stay";
+  dial(client_options());
+  ASSERT_TRUE(until([&] { return client_->up(); }));
+  EXPECT_EQ(server_->refused(), 65u) << "the oldest of the fullest source has gone for it";
+}
+
+TEST_F(Trust, silent_connections_from_the_address_of_the_agent_are_few_and_do_not_keep_it_out) {
+  serve();
+  dial(client_options());
+  ASSERT_TRUE(until([&] { return client_->up(); }));
+  client_->stop();
+  const auto silent = silent_from(io_, "127.0.0.1", endpoint_, 50);
+  ASSERT_TRUE(until([&] { return server_->refused() == 45; })) << "4 and one more for the agent that lives there";
+  dial(client_options(), 2);
+  ASSERT_TRUE(until([&] { return client_->up(); }));
+  EXPECT_EQ(server_->refused(), 46u) << "the oldest silent one has gone for it";
+}
+
+TEST_F(Trust, source_of_an_agent_is_spared_when_all_places_are_taken) {
+  serve([](auto &options) { options.max_unauthenticated = 3; });
+  dial(client_options());
+  ASSERT_TRUE(until([&] { return client_->up(); }));
+  client_->stop();
+  auto known = silent_from(io_, "127.0.0.1", endpoint_, 2);
+  turn(50ms);
+  const auto others = silent_from(io_, "127.0.0.66", endpoint_, 20);
+  ASSERT_TRUE(until([&] { return server_->refused() == 19; })) << "they only displace each other";
+  for (auto &socket : known) {
+    socket.non_blocking(true);
+    char byte = 0;
+    boost::system::error_code state;
+    socket.read_some(asio::buffer(&byte, 1), state);
+    EXPECT_EQ(state, asio::error::would_block) << "still open";
+  }
+}
+
+TEST_F(Trust, addresses_that_one_host_can_choose_from_are_one_source) {
+  const auto source = [](const char *text) { return agent::Strangers::source_of(asio::ip::make_address(text)); };
+  EXPECT_EQ(source("fd00:1::1"), source("fd00:1::ffff:1"));
+  EXPECT_NE(source("fd00:1::1"), source("fd00:1:0:1::1"));
+  EXPECT_EQ(source("::ffff:10.0.0.1"), source("10.0.0.1"));
+  EXPECT_NE(source("10.0.0.2"), source("10.0.0.1"));
 }
 
 TEST_F(Trust, address_in_use_is_named) {
