@@ -17,7 +17,7 @@ Error refused(const RowKey &key, const std::string &why, std::string hint) {
 }  // namespace
 
 Result<> SiteTable::reserve(uint64_t reservation, const RowKey &key, uint32_t gas, std::chrono::milliseconds lease,
-                            TimePoint now) {
+                            TimePoint now, const std::string &holder) {
   if (reservation == 0 || gas == 0 || lease <= std::chrono::milliseconds(0))
     return refused(key, "reservation, gas and lease are numbers from 1 up", "send all three");
   if (auto held = ledger_.find(reservation); held != ledger_.end()) {
@@ -35,7 +35,11 @@ Result<> SiteTable::reserve(uint64_t reservation, const RowKey &key, uint32_t ga
   if (row->second.row.free() < gas)
     return refused(key, "free " + std::to_string(row->second.row.free()) + " < " + std::to_string(gas) + " asked",
                    "select another instance");
-  add({.reservation = reservation, .key = key, .gas = gas, .expires = now + std::min(lease, kMaxLease)});
+  add({.reservation = reservation,
+       .key = key,
+       .gas = gas,
+       .expires = now + std::min(lease, kMaxLease),
+       .holder = holder});
   return done();
 }
 
@@ -58,6 +62,14 @@ bool SiteTable::release(uint64_t reservation) {
   ledger_.erase(held);
   count_in_use(entry.key, -int64_t{entry.gas});
   return true;
+}
+
+std::vector<uint64_t> SiteTable::release_others(const std::string &holder, const std::set<uint64_t> &held) {
+  std::vector<uint64_t> ended;
+  for (const auto &[reservation, entry] : ledger_)
+    if (entry.holder == holder && !held.contains(reservation)) ended.push_back(reservation);
+  for (const uint64_t reservation : ended) release(reservation);
+  return ended;
 }
 
 std::optional<uint64_t> SiteTable::oldest_reservation(const RowKey &key) const {

@@ -18,7 +18,7 @@ namespace catsbpf::cmas {
 struct SiteRow {
   Row row{};
   std::string service_id{};
-  std::string contact{};   // on-link address of the instance, "" when unknown
+  std::string contact{};  // on-link address of the instance, "" when unknown
   std::string contact6{};
   bool operator==(const SiteRow &) const = default;
 };
@@ -38,12 +38,13 @@ struct LedgerEntry {
   RowKey key{};
   uint32_t gas = 0;
   TimePoint expires{};
-  uint64_t order = 0;  // grows with each grant of this table; set by it
+  uint64_t order = 0;    // grows with each grant of this table; set by it
+  std::string holder{};  // C-PS that it was granted to, "" when unknown
 };
 
 class SiteTable {
  public:
-  static constexpr uint32_t kMaxGas = cmas::kMaxGas;   // a larger number is refused as absurd
+  static constexpr uint32_t kMaxGas = cmas::kMaxGas;  // a larger number is refused as absurd
 
   // R033: the whole table. Rows that stay keep their reservations and in-use count (what `rows` say of
   // in-use is not looked at). Fails (nothing changed) on duplicate keys, more than kMaxRows rows, and
@@ -57,10 +58,12 @@ class SiteTable {
   // Grants `gas` slots until `now + lease`. Idempotent: the same reservation again renews its lease.
   // Refused (Error names why) when free() < gas, the row drains or is unknown, gas or lease is 0.
   Result<> reserve(uint64_t reservation, const RowKey &key, uint32_t gas, std::chrono::milliseconds lease,
-                   TimePoint now);
+                   TimePoint now, const std::string &holder = {});
   Result<> renew(uint64_t reservation, std::chrono::milliseconds lease, TimePoint now);
   // Gives the slots back; false when unknown (already ended).
   bool release(uint64_t reservation);
+  // Releases all that were granted to `holder`, except `held`; returns them.
+  std::vector<uint64_t> release_others(const std::string &holder, const std::set<uint64_t> &held);
   // Oldest reservation of that instance, for a heartbeat that names none.
   std::optional<uint64_t> oldest_reservation(const RowKey &key) const;
   // Ends leases that ran out; returns them.

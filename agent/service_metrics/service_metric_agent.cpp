@@ -97,20 +97,20 @@ class Core : public std::enable_shared_from_this<Core> {
       options.egresses = options_.egresses;
       options.hold_time = options_.hold_time;
       options.function_set = options_.function_set;
-      auto client = SessionClient::open(io_, std::move(options), table_, epoch_, ledger());
+      auto client = SessionClient::open(io_, std::move(options), table_, epoch_, ledger(selector.name));
       if (!client.ok()) return client.error();
       clients_.push_back(std::move(*client));
     }
     return done();
   }
 
-  // What C-PSes ask. Granted only when the store has it: a grant that is forgotten would be given twice.
-  SessionClient::Ledger ledger() {
+  // What C-PS `holder` asks. Granted only when the store has it: a grant that is forgotten would be given twice.
+  SessionClient::Ledger ledger(const std::string &holder) {
     SessionClient::Ledger ledger;
-    ledger.reserve = [this](uint64_t reservation, const cmas::RowKey &key, uint32_t gas, milliseconds lease,
-                            SessionClient::Answer answer) {
+    ledger.reserve = [this, holder](uint64_t reservation, const cmas::RowKey &key, uint32_t gas, milliseconds lease,
+                                    SessionClient::Answer answer) {
       const bool fresh = !table_.ledger().contains(reservation);
-      auto granted = table_.reserve(reservation, key, gas, lease, cmas::Clock::now());
+      auto granted = table_.reserve(reservation, key, gas, lease, cmas::Clock::now(), holder);
       log::debug("reserve reservation={} instance={} gas={} granted={}", reservation, key.csci_id, gas, granted.ok());
       if (!granted.ok()) return answer(std::move(granted));
       answer_when_stored(reservation, fresh, std::move(answer));
@@ -120,9 +120,17 @@ class Core : public std::enable_shared_from_this<Core> {
       if (!renewed.ok()) return answer(std::move(renewed));
       answer_when_stored(reservation, false, std::move(answer));
     };
-    ledger.release = [this](uint64_t reservation) {
-      if (!table_.release(reservation)) return;
-      unsaved_.reservations.insert(reservation);
+    ledger.release = [this](uint64_t reservation, SessionClient::Answer answer) {
+      if (table_.release(reservation)) unsaved_.reservations.insert(reservation);
+      if (!unsaved_.reservations.contains(reservation)) return answer(done());
+      group()->answers.push_back(std::move(answer));
+    };
+    ledger.held = [this, holder](const std::set<uint64_t> &held) {
+      const auto ended = table_.release_others(holder, held);
+      if (ended.empty()) return;
+      log::info("reservations released peer={} count={} reason=\"the path selector does not know them\"", holder,
+                ended.size());
+      unsaved_.reservations.insert(ended.begin(), ended.end());
       (void)group();
     };
     return ledger;

@@ -11,7 +11,7 @@ namespace catsbpf::agent {
 
 namespace {
 
-constexpr int kSchema = 1;
+constexpr int kSchema = 2;                  // 2: reservations have a holder
 constexpr int kApplicationId = 0x43534d41;  // "CSMA"
 
 constexpr const char *kCreate = R"(
@@ -19,7 +19,13 @@ constexpr const char *kCreate = R"(
   CREATE TABLE rows (cs_id INTEGER, csci_id INTEGER, service_id TEXT, offered INTEGER, cost REAL, access_delay_us INTEGER,
                      draining INTEGER, egresses TEXT, contact TEXT, contact6 TEXT, PRIMARY KEY (cs_id, csci_id)) WITHOUT ROWID;
   CREATE TABLE reservations (reservation INTEGER PRIMARY KEY, cs_id INTEGER, csci_id INTEGER, gas INTEGER,
-                             expires_ms INTEGER, position INTEGER);
+                             expires_ms INTEGER, position INTEGER, holder TEXT NOT NULL DEFAULT '');
+)";
+
+// From schema 1. Who holds those reservations is not known: they end by release or with their lease.
+constexpr const char *kUpgrade = R"(
+  ALTER TABLE reservations ADD COLUMN holder TEXT NOT NULL DEFAULT '';
+  PRAGMA user_version=2;
 )";
 
 int64_t wall_ms(Store::WallTime time) {
@@ -97,7 +103,7 @@ Result<> Store::claim(const std::string &site) {
   if (*application != kApplicationId)
     return Error{"cannot use " + path_ + ": it is a database of another program",
                  "set `state_directory` to a folder of catsbpfd"};
-  if (*version != kSchema) {
+  if (*version != kSchema && *version != 1) {
     return Error{"cannot use " + path_ + ": schema version " + std::to_string(*version) + ", this program knows " +
                      std::to_string(kSchema),
                  "run the version that wrote it, or move the file away: the site then puts its table again"};
@@ -110,6 +116,8 @@ Result<> Store::claim(const std::string &site) {
                  "set `service_metric_agent: site:` back, or move the file away"};
   }
   owner->reset();
+  if (*version == 1)
+    if (auto upgraded = run(kUpgrade); !upgraded.ok()) return upgraded;
   return run("COMMIT");
 }
 
@@ -117,7 +125,7 @@ Result<> Store::prepare_all() {
   const std::pair<Statement *, const char *> all[] = {
       {&put_row_, "INSERT OR REPLACE INTO rows VALUES (?,?,?,?,?,?,?,?,?,?)"},
       {&remove_row_, "DELETE FROM rows WHERE cs_id = ? AND csci_id = ?"},
-      {&put_reservation_, "INSERT OR REPLACE INTO reservations VALUES (?,?,?,?,?,?)"},
+      {&put_reservation_, "INSERT OR REPLACE INTO reservations VALUES (?,?,?,?,?,?,?)"},
       {&remove_reservation_, "DELETE FROM reservations WHERE reservation = ?"}};
   for (const auto &[statement, sql] : all) {
     auto prepared = prepare(sql);
@@ -179,7 +187,8 @@ Result<> Store::load_rows(cmas::SiteTable &table) {
 }
 
 Result<> Store::load_reservations(cmas::SiteTable &table, cmas::TimePoint now, WallTime wall_now) {
-  auto select = prepare("SELECT reservation, cs_id, csci_id, gas, expires_ms FROM reservations ORDER BY position");
+  auto select =
+      prepare("SELECT reservation, cs_id, csci_id, gas, expires_ms, holder FROM reservations ORDER BY position");
   if (!select.ok()) return select.error();
   sqlite3_stmt *at = select->get();
   int state = SQLITE_ROW;
@@ -190,6 +199,7 @@ Result<> Store::load_reservations(cmas::SiteTable &table, cmas::TimePoint now, W
                  static_cast<uint32_t>(sqlite3_column_int64(at, 2))};
     entry.gas = static_cast<uint32_t>(sqlite3_column_int64(at, 3));
     entry.expires = now + std::chrono::milliseconds(sqlite3_column_int64(at, 4) - wall_ms(wall_now));
+    entry.holder = text_of(at, 5);
     table.restore(entry);
   }
   return state == SQLITE_DONE ? done() : Result<>{failure("cannot read")};
@@ -230,8 +240,9 @@ Result<> Store::put_row(const cmas::SiteRow &site_row) {
 
 Result<> Store::put_reservation(const cmas::LedgerEntry &entry, cmas::TimePoint now, WallTime wall_now) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(entry.expires - now);
-  Bind{put_reservation_.get()}(static_cast<int64_t>(entry.reservation))(int64_t{entry.key.cs_id})(int64_t{
-      entry.key.csci_id})(int64_t{entry.gas})(wall_ms(wall_now) + left.count())(static_cast<int64_t>(entry.order));
+  Bind{put_reservation_.get()}(static_cast<int64_t>(entry.reservation))(int64_t{entry.key.cs_id})(
+      int64_t{entry.key.csci_id})(int64_t{entry.gas})(wall_ms(wall_now) +
+                                                      left.count())(static_cast<int64_t>(entry.order))(entry.holder);
   return step(put_reservation_.get());
 }
 

@@ -18,7 +18,11 @@ namespace {
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr milliseconds kLeastHold{30};
-constexpr std::size_t kMaxReleases = 65'536;  // leases end by themselves; this only hastens it
+constexpr std::size_t kMaxReleases = 32'768;  // fit into one connection's queue; an older peer confirms none
+
+uint32_t lease_ms(milliseconds lease) {
+  return static_cast<uint32_t>(std::clamp(lease, milliseconds{0}, kLongestLease).count());
+}
 
 milliseconds lesser(milliseconds mine, uint32_t theirs_ms) { return std::min(mine, milliseconds{theirs_ms}); }
 
@@ -29,6 +33,7 @@ struct Origin::Question {
   explicit Question(const asio::any_io_executor &io) : timer(io) {}
   asio::steady_timer timer;
   std::optional<Result<>> answer;
+  bool of_owner = false;  // or the session has ended
 
   void settle(Result<> result) {
     answer = std::move(result);
@@ -141,7 +146,8 @@ void Origin::began(std::shared_ptr<Connection> connection, const v1::Open &open,
         return envelope;
       },
       [this] { freeze(); });
-  for (const uint64_t reservation : std::exchange(releases_, {})) release(reservation);
+  say_held();
+  for (const uint64_t reservation : releases_) say_release(reservation);
   log::info("session up peer={} address={} site={} version={} hold_ms={}", agent_.name, address_, agent_.site, version,
             hold_.count());
 }
@@ -157,6 +163,9 @@ bool Origin::take(const v1::Envelope &envelope) {
       break;
     case v1::Envelope::kReserveReply:
       answered(envelope.reserve_reply());
+      break;
+    case v1::Envelope::kReleased:
+      releases_.erase(envelope.released().reservation());
       break;
     case v1::Envelope::kFinished:
       if (callbacks_.finished) callbacks_.finished(envelope.finished().reservation(), envelope.finished().reason());
@@ -286,7 +295,7 @@ asio::awaitable<Result<>> Origin::ask(uint64_t reservation, v1::Envelope envelop
   co_await question->timer.async_wait(kAwait);
   questions_.erase(reservation);
   if (question->answer && question->answer->ok()) co_return done();
-  const bool silent = !question->answer || !connection_;
+  const bool silent = !question->of_owner || !connection_;
   // The owner may have granted it; or its answer was lost with the session.
   if (silent && release_if_silent && !stopped_) release(reservation);
   if (question->answer) co_return *question->answer;
@@ -307,30 +316,46 @@ asio::awaitable<Result<>> Origin::reserve(cmas::RowKey key, uint64_t reservation
   reserve.set_reservation(reservation);
   reserve.set_handle(*handle);
   reserve.set_gas(gas);
-  reserve.set_lease_ms(static_cast<uint32_t>(lease.count()));
+  reserve.set_lease_ms(lease_ms(lease));
   co_return co_await ask(reservation, std::move(envelope), true);
 }
 
 asio::awaitable<Result<>> Origin::renew(uint64_t reservation, milliseconds lease) {
   v1::Envelope envelope;
   envelope.mutable_renew()->set_reservation(reservation);
-  envelope.mutable_renew()->set_lease_ms(static_cast<uint32_t>(lease.count()));
+  envelope.mutable_renew()->set_lease_ms(lease_ms(lease));
   co_return co_await ask(reservation, std::move(envelope), false);
 }
 
 void Origin::answered(const v1::ReserveReply &reply) {
   const auto question = questions_.find(reply.reservation());
   if (question == questions_.end()) return;  // too late: released already
+  question->second->of_owner = true;
   question->second->settle(reply.granted() ? done() : Result<>{Error{reply.reason()}});
 }
 
 void Origin::release(uint64_t reservation) {
-  if (!connection_) {
-    if (releases_.size() < kMaxReleases) releases_.insert(reservation);
-    return;
-  }
+  // Any one goes: leases end by themselves, this only hastens it.
+  if (releases_.size() >= kMaxReleases) releases_.erase(releases_.begin());
+  releases_.insert(reservation);
+  if (connection_) say_release(reservation);
+}
+
+void Origin::say_release(uint64_t reservation) {
   v1::Envelope envelope;
   envelope.mutable_release()->set_reservation(reservation);
+  connection_->send(envelope);
+}
+
+// Before anything else that this session says of reservations.
+void Origin::say_held() {
+  if (!options_.held) return;
+  v1::Envelope envelope;
+  auto &held = *envelope.mutable_held();
+  for (const uint64_t reservation : options_.held(agent_.name)) held.add_reservations(reservation);
+  // Granted, but those who asked have not been told yet.
+  for (const auto &[reservation, question] : questions_)
+    if (question->answer && question->answer->ok()) held.add_reservations(reservation);
   connection_->send(envelope);
 }
 

@@ -65,6 +65,8 @@ class Origin : public std::enable_shared_from_this<Origin> {
   void touched(const cmas::WholeTable::Services &services);
   boost::asio::awaitable<Result<>> ask(uint64_t reservation, v1::Envelope envelope, bool release_if_silent);
   void answered(const v1::ReserveReply &reply);
+  void say_held();
+  void say_release(uint64_t reservation);
 
   enum class Rows { kNone, kInUse, kFrozen, kWithdrawn };
 
@@ -79,7 +81,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   std::vector<std::string> egresses_;
   std::chrono::milliseconds hold_{0};
   std::map<uint64_t, std::shared_ptr<Question>> questions_;
-  std::set<uint64_t> releases_;  // to be said when it comes back
+  std::set<uint64_t> releases_;  // not confirmed yet: what is written into a dying session is lost
   Rows rows_ = Rows::kNone;
   bool synced_ = false, acknowledge_due_ = false, stopped_ = false, last_refused_ = false;
   uint32_t version_ = 0, resyncs_ = 0;

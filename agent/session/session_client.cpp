@@ -185,7 +185,11 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
                       reply_to(envelope.renew().reservation()));
         break;
       case v1::Envelope::kRelease:
-        ledger_.release(envelope.release().reservation());
+        ledger_.release(envelope.release().reservation(), released_to(envelope.release().reservation()));
+        break;
+      case v1::Envelope::kHeld:
+        if (const auto &named = envelope.held().reservations(); ledger_.held)
+          ledger_.held({named.begin(), named.end()});
         break;
       default:
         break;  // keep-alives, and what a newer version says
@@ -245,6 +249,17 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
       reply.set_reservation(reservation);
       reply.set_granted(result.ok());
       if (!result.ok()) reply.set_reason(result.error().what);
+      connection->send(envelope);
+    };
+  }
+
+  // What is not stored stays unsaid: the C-PS then says it again.
+  SessionClient::Answer released_to(uint64_t reservation) {
+    return [weak = std::weak_ptr<Connection>(connection_), reservation](Result<> stored) {
+      const auto connection = weak.lock();
+      if (!connection || !stored.ok()) return;
+      v1::Envelope envelope;
+      envelope.mutable_released()->set_reservation(reservation);
       connection->send(envelope);
     };
   }

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,9 @@ class SessionClient {
                        Answer answer)>
         reserve;
     std::function<void(uint64_t reservation, std::chrono::milliseconds lease, Answer answer)> renew;
-    std::function<void(uint64_t reservation)> release;
+    std::function<void(uint64_t reservation, Answer answer)> release;
+    // All that this C-PS knows of; the rest of what was granted to it is to be released. May be null.
+    std::function<void(const std::set<uint64_t> &reservations)> held;
   };
 
   // Starts to dial at once. Fails naming the address or the TLS file, and why. `table` outlives the client.

@@ -10,6 +10,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,6 +22,9 @@
 #include "util/tls/identity.h"
 
 namespace catsbpf::agent {
+
+// What a Reserve or Renew can carry; longer leases are cut to it.
+constexpr std::chrono::milliseconds kLongestLease{UINT32_MAX};
 
 struct SessionServerOptions {
   struct Agent {
@@ -39,6 +43,9 @@ struct SessionServerOptions {
   std::chrono::milliseconds handshake_timeout{5'000};  // from accept to Open
   std::size_t max_unauthenticated = 64;                // connections before their Open is accepted
   std::size_t max_unauthenticated_per_source = 4;      // of them, of one IPv4 address or IPv6 /64
+  // All reservations at that origin that this C-PS knows of; asked when a session comes up, so that the owner
+  // releases the others that it granted to us. Null: nothing is said, they end with their lease.
+  std::function<std::vector<uint64_t>(const std::string &origin)> held;
 };
 
 class SessionServer {
@@ -62,7 +69,7 @@ class SessionServer {
                                                    uint32_t gas, std::chrono::milliseconds lease) = 0;
   virtual boost::asio::awaitable<Result<>> renew(std::string origin, uint64_t reservation,
                                                  std::chrono::milliseconds lease) = 0;
-  // The client is done. Kept for the origin's return when its session is down.
+  // The client is done. Said again in each session until the origin has confirmed it.
   virtual void release(const std::string &origin, uint64_t reservation) = 0;
 
   // Every configured agent has sent a Snapshot since this server opened.

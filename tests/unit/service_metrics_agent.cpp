@@ -263,6 +263,53 @@ TEST_F(Agent, lease_that_ran_out_while_the_agent_was_away_is_ended_at_start) {
   EXPECT_EQ(table().rows(0).in_use(), 0u);
 }
 
+TEST_F(Agent, slots_that_a_restarted_path_selector_does_not_know_are_free_at_once) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  for (const uint64_t reservation : {11, 12, 13}) ASSERT_TRUE(reserve(reservation, 1, 3600s));
+  ASSERT_TRUE(until([&] { return instance(1)->in_use == 3; }));
+  server_.reset();
+  serve([](auto &options) { options.held = [](const std::string &) { return std::vector<uint64_t>{12}; }; });
+  ASSERT_TRUE(until([&] { return agent_->table().ledger().size() == 1; }));
+  EXPECT_TRUE(agent_->table().ledger().contains(12)) << "what it holds stays";
+  ASSERT_TRUE(until([&] { return in().state() == "up" && instance(1)->in_use == 1; }));
+  ASSERT_TRUE(await(server_->renew("f2", 12, 60s)));
+  // Nor does a restart of the owner bring them back.
+  agent_.reset();
+  start();
+  EXPECT_EQ(agent_->table().ledger().size(), 1u);
+  EXPECT_EQ(agent_->table().ledger().at(12).holder, "f1");
+}
+
+TEST_F(Agent, path_selector_that_says_nothing_of_what_it_holds_loses_nothing) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  ASSERT_TRUE(reserve(11, 1));
+  server_.reset();
+  serve();
+  ASSERT_TRUE(until([&] { return in().state() == "up"; }));
+  turn(50ms);
+  EXPECT_TRUE(agent_->table().ledger().contains(11)) << "an older version: until its lease is over";
+}
+
+TEST_F(Agent, release_that_was_lost_with_the_session_is_made_good_in_the_next) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  ASSERT_TRUE(reserve(11, 1));
+  ASSERT_TRUE(reserve(12, 1));
+  agent_.reset();              // dies with the releases unread, or stored by nobody
+  server_->release("f2", 11);  // into the dying session: the server has not read its end yet
+  start();
+  ASSERT_TRUE(until([&] { return agent_->table().ledger().size() == 1; }));
+  EXPECT_TRUE(agent_->table().ledger().contains(12));
+}
+
 // `count` deltas, one after the other, over one kept connection; how many were answered by 200.
 asio::awaitable<int> post_deltas(asio::io_context &io, asio::ip::tcp::endpoint to, tls::Files files, int count) {
   const auto context = *tls::client_context(files);

@@ -151,6 +151,31 @@ TEST_F(StoreTest, other_schema_version_is_refused_and_left_alone) {
   EXPECT_THAT(refused().what, HasSubstr("schema version 9")) << "nothing was changed";
 }
 
+TEST_F(StoreTest, file_of_schema_1_is_taken_over_with_its_reservations) {
+  {
+    SiteTable table;
+    auto store = open();
+    load(*store, table);
+    ASSERT_TRUE(table.replace({row(1, 8)}));
+    ASSERT_TRUE(table.reserve(11, {1, 1}, 2, 60s, cmas::Clock::now()));
+    ASSERT_TRUE(save(*store, table, {11}));
+  }
+  sql("ALTER TABLE reservations DROP COLUMN holder; PRAGMA user_version = 1");
+  {
+    SiteTable table;
+    auto store = open();
+    load(*store, table);
+    ASSERT_EQ(table.ledger().size(), 1u);
+    EXPECT_EQ(table.ledger().at(11).holder, "");
+    ASSERT_TRUE(table.reserve(12, {1, 1}, 1, 60s, cmas::Clock::now(), "f1"));
+    ASSERT_TRUE(save(*store, table, {12}));
+  }
+  SiteTable table;
+  load(*open(), table);
+  EXPECT_EQ(table.ledger().at(12).holder, "f1");
+  EXPECT_EQ(table.rows().at({1, 1}).row.in_use, 3u);
+}
+
 TEST_F(StoreTest, database_of_another_program_is_refused) {
   sql("CREATE TABLE cookies (name TEXT)");
   EXPECT_THAT(refused().what, HasSubstr("another program"));

@@ -115,10 +115,12 @@ class SessionTest : public LoopTest {
     ledger.renew = [this](uint64_t reservation, std::chrono::milliseconds lease, agent::SessionClient::Answer answer) {
       answer(site_.renew(reservation, lease, cmas::Clock::now()));
     };
-    ledger.release = [this](uint64_t reservation) {
+    ledger.release = [this](uint64_t reservation, agent::SessionClient::Answer answer) {
       released_.push_back(reservation);
       if (site_.release(reservation)) changed();
+      if (!mute_) answer(done());
     };
+    ledger.held = [this](const std::set<uint64_t> &held) { held_.push_back(held); };
     auto opened = agent::SessionClient::open(io_, std::move(options), site_, epoch, std::move(ledger));
     ASSERT_TRUE(opened) << opened.error().text();
     client_ = std::move(*opened);
@@ -203,6 +205,7 @@ class SessionTest : public LoopTest {
   std::string endpoint_;
   std::vector<Touch> touched_;
   std::vector<uint64_t> released_;
+  std::vector<std::set<uint64_t>> held_;
   bool mute_ = false;  // the ledger does not answer
   std::unique_ptr<agent::SessionServer> server_;
   std::unique_ptr<agent::SessionClient> client_;

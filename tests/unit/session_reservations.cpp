@@ -110,5 +110,44 @@ TEST_F(Reservations, session_lost_while_asking_fails_at_once_and_leaks_nothing) 
   EXPECT_THAT(released_, ElementsAre(11u));
 }
 
+TEST_F(Reservations, release_that_was_not_confirmed_is_said_again_in_the_next_session) {
+  meet();
+  ASSERT_TRUE(reserve(11, 1));
+  mute_ = true;
+  server_->release("f2", 11);
+  ASSERT_TRUE(until([&] { return released_.size() == 1; }));
+  mute_ = false;
+  for (uint64_t epoch : {2, 3, 4}) {
+    client_->stop();
+    dial(client_options(), epoch);
+    ASSERT_TRUE(until([&] { return in().state() == "up" && in().epoch() == epoch; }));
+  }
+  EXPECT_THAT(released_, ElementsAre(11u, 11u)) << "and after the confirmation no more";
+}
+
+TEST_F(Reservations, session_begins_with_what_the_path_selector_holds_of_that_owner) {
+  meet([](auto &options) {
+    options.held = [](const std::string &origin) {
+      return origin == "f2" ? std::vector<uint64_t>{21, uint64_t{1} << 51} : std::vector<uint64_t>{31};
+    };
+  });
+  EXPECT_THAT(held_, ElementsAre(std::set<uint64_t>{21, uint64_t{1} << 51}));
+}
+
+TEST_F(Reservations, path_selector_without_a_list_says_nothing_of_what_it_holds) {
+  meet();
+  turn(20ms);
+  EXPECT_TRUE(held_.empty());
+}
+
+TEST_F(Reservations, lease_too_long_for_the_message_is_cut_and_does_not_wrap) {
+  meet();
+  ASSERT_TRUE(await(server_->reserve("f2", {1, 1}, 11, 1, 4'294'968s)));
+  EXPECT_GT(site_.ledger().at(11).expires - cmas::Clock::now(), 4'294'900s);
+  ASSERT_TRUE(reserve(12, 2));
+  ASSERT_TRUE(await(server_->renew("f2", 12, std::chrono::seconds(UINT32_MAX))));
+  EXPECT_GT(site_.ledger().at(12).expires - cmas::Clock::now(), 4'294'900s);
+}
+
 }  // namespace
 }  // namespace catsbpf::test
