@@ -147,6 +147,9 @@ Result<> Agent::start_selector() {
   options.name = config_.node;
   options.hold_time = wanted.hold_time;
   options.freeze_after = wanted.freeze_after;
+  options.held = [this](const std::string &origin) {
+    return selector_ ? selector_->requests().held_of(origin) : std::vector<uint64_t>{};
+  };
   SelectorOptions selector;
   for (const auto &agent : wanted.agents) {
     options.agents.push_back({agent.name, agent.site});

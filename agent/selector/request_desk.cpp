@@ -20,7 +20,8 @@ Error invalid(const std::string &field, const std::string &reason, const std::st
 }
 
 uint32_t longest_lease(const v1::Service &service) {
-  return service.sla().max_session_s() ? service.sla().max_session_s() : kLongestLeaseSeconds;
+  constexpr uint32_t kMost = kLongestLease / std::chrono::milliseconds(1s);
+  return service.sla().max_session_s() ? std::min(service.sla().max_session_s(), kMost) : kLongestLeaseSeconds;
 }
 
 Result<uint32_t> lease_of(uint32_t asked, const v1::Service &service) {
@@ -238,6 +239,13 @@ v1::ReservationList RequestDesk::list() const {
   v1::ReservationList all;
   for (const auto &[id, grant] : grants_) *all.add_requests() = *reservation(id, std::nullopt);
   return all;
+}
+
+std::vector<uint64_t> RequestDesk::held_of(const std::string &origin) const {
+  std::vector<uint64_t> held;
+  for (const auto &[id, grant] : grants_)
+    if (grant.origin == origin) held.push_back(id);
+  return held;
 }
 
 std::optional<uint32_t> RequestDesk::pinned(const std::string &client, uint32_t cs_id) const {

@@ -14,6 +14,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "agent/programmer/programmer.h"
 #include "agent/session/session_server.h"
@@ -54,6 +55,8 @@ class RequestDesk {
 
   Result<v1::Reservation> reservation(uint64_t id, const std::optional<std::string> &client) const;
   v1::ReservationList list() const;
+  // All granted by that C-SMA.
+  std::vector<uint64_t> held_of(const std::string &origin) const;
   // CSCI-ID that a grant of this client pins it to.
   std::optional<uint32_t> pinned(const std::string &client, uint32_t cs_id) const;
 
