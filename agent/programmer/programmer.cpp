@@ -24,7 +24,7 @@ namespace catsbpf::agent {
 
 namespace {
 
-constexpr int kBackoffSteps = 5;  // up to 32 x retry
+constexpr int kMostRetry = 30;  // x retry
 
 uint64_t monotonic_ns() {
   timespec now{};
@@ -75,6 +75,7 @@ class LoopProgrammer final : public Programmer {
   void back_off();
   void keep_house();
   void keep_reclaiming();
+  void succeeded();
   std::vector<std::string> errors() const;
 
   std::unique_ptr<NextHops> own_next_hops_;  // first: outlives those that watch
@@ -205,8 +206,8 @@ void LoopProgrammer::step() {
   scheduled_ = false;
   if (worker_.busy()) return;  // its end comes back here
   if (!held_ && begun_ && !services_.stage(std::exchange(retry_failed_, false))) back_off();
-  if (errors().empty()) failures_ = 0;
   if (services_.changed() && !grace_owed_ && view_error_.empty()) publish();
+  if (!services_.changed() && after_grace_.empty()) succeeded();
   if (!after_grace_.empty() && view_error_.empty())
     start_grace();
   else if (std::exchange(reclaim_due_, false))
@@ -224,6 +225,7 @@ void LoopProgrammer::publish() {
   header.published_ns = monotonic_ns();
   dataplane_.flip(side);
   ++totals_.publications;
+  succeeded();
   grace_owed_ = true;
   after_grace_.push_back([this, freed = services_.leave()] {
     freed();
@@ -252,6 +254,7 @@ void LoopProgrammer::start_grace() {
                     return back_off();
                   }
                   grace_owed_ = false;  // no flip happens while the worker is busy
+                  succeeded();
                   for (const auto &action : *actions) action();
                   schedule();
                 });
@@ -287,7 +290,7 @@ void LoopProgrammer::start_reclaim() {
 
 void LoopProgrammer::back_off() {
   if (std::exchange(backing_off_, true)) return;
-  const auto wait = options_.retry * (1 << std::min(failures_++, kBackoffSteps));
+  const auto wait = options_.retry * std::min(1 << std::min(failures_++, 5), kMostRetry);
   for (const std::string &error : errors()) log::error("{}; retry_ms={}", error, wait.count());
   retry_.expires_after(wait);
   retry_.async_wait([this, alive = alive_](const boost::system::error_code &error) {
@@ -297,6 +300,11 @@ void LoopProgrammer::back_off() {
     view_error_.clear();
     schedule();
   });
+}
+
+// What failed has succeeded since: what fails next is another failure, and is tried again soon.
+void LoopProgrammer::succeeded() {
+  if (view_error_.empty() && services_.errors().empty()) failures_ = 0;
 }
 
 void LoopProgrammer::keep_house() {

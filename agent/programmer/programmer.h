@@ -32,7 +32,7 @@ struct ProgrammerOptions {
   std::string icmp_source4;                  // source of ICMP errors; "": the tunnel address
   std::string icmp_source6;                  // "": none
   std::vector<ForwarderAddress> forwarders;  // peers
-  std::chrono::milliseconds retry{1000};     // backoff after a failed write
+  std::chrono::milliseconds retry{1000};     // after a failed write; doubled with each further one, up to 30 times
   std::chrono::milliseconds reclaim{5000};   // how often retired slots are looked for in the flow table
 };
 

@@ -201,6 +201,28 @@ TEST_F(ProgrammerTest, a_failed_grace_period_stops_publication_until_it_succeeds
   EXPECT_EQ(dataplane.service_at("10.99.0.2", 6, 80), 2u);
 }
 
+TEST_F(ProgrammerTest, what_keeps_failing_is_tried_less_and_less_often) {
+  start();
+  ASSERT_TRUE(settle());
+  dataplane.fail_grace(true);
+  const int before = dataplane.graces();
+  programmer->put_service(service(1, {"10.99.0.1"}, {1}));
+  run_for(std::chrono::milliseconds(700));  // after 0, 20, 60, 140, 300, 620 ms; with a steady 20 ms 35 times
+  EXPECT_LE(dataplane.graces() - before, 6);
+  EXPECT_GE(dataplane.graces() - before, 3);
+  dataplane.fail_grace(false);
+  ASSERT_TRUE(settle()) << programmer->state();
+  // And soon again when something else fails later.
+  dataplane.fail_grace(true);
+  const int later = dataplane.graces();
+  programmer->put_service(service(1, {"10.99.0.1"}, {2}));
+  ASSERT_TRUE(run_until([&] { return dataplane.graces() - later >= 1; }));
+  const auto first = std::chrono::steady_clock::now();
+  ASSERT_TRUE(run_until([&] { return dataplane.graces() - later >= 2; }));
+  EXPECT_LT(std::chrono::steady_clock::now() - first, std::chrono::milliseconds(200));
+  dataplane.fail_grace(false);
+}
+
 TEST_F(ProgrammerTest, subscribers_hear_epoch_and_time_of_each_flip) {
   start();
   ASSERT_TRUE(settle());
