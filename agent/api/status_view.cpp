@@ -92,8 +92,7 @@ std::vector<std::string> warnings_view(const Parts &parts) {
     if (interface.sides.contains("underlay") && rp_filter(interface.name) == 1)
       all.push_back("rp_filter is strict on " + interface.name + ": packets that the tc program sends may be dropped; set it to 2 or 0");
   if (parts.programmer) {
-    for (const auto &path : parts.programmer->paths())
-      if (path.state != "resolved") all.push_back("path to " + path.egress + " (" + path.address + ") is " + path.state);
+    for (auto &text : parts.programmer->warnings()) all.push_back(std::move(text));
     if (const auto state = parts.programmer->state(); state.rfind("dirty", 0) == 0) all.push_back("the data plane is " + state);
   }
   if (parts.selector)

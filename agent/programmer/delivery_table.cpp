@@ -111,6 +111,7 @@ void DeliveryTable::start(const Key &key, const WantedDelivery &wanted) {
   delivery.contact = *contact;
   if (!maps::is_ipv4(*contact)) delivery.contact6 = *contact;
   if (const auto contact6 = maps::parse_address(wanted.contact6)) delivery.contact6 = *contact6;
+  delivery.outage.update(false);
   auto watch = next_hops_.watch(wanted.contact, [this, key](const NextHop &hop) { follow(key, hop); });
   if (watch)
     delivery.watch = *watch;
@@ -122,6 +123,8 @@ void DeliveryTable::follow(const Key &key, const NextHop &hop) {
   auto it = deliveries_.find(key);
   if (it == deliveries_.end()) return;
   Delivery &delivery = it->second;
+  delivery.hop = hop;
+  delivery.outage.update(hop.resolved || !hop.gateway.empty());  // a gateway is an error of its own
   if (!hop.gateway.empty()) {
     delivery.error = "contact " + delivery.wanted.contact + " of " + describe(delivery.wanted) +
                      " is not on-link, the route leads by " + hop.gateway;
@@ -165,6 +168,17 @@ Result<> DeliveryTable::program(const Key &key, const maps::delivery &entry) {
   log::info("delivery programmed cs_id={} csci_id={} contact={} resolved={}", key.first, key.second,
             maps::format_address(entry.contact), entry.state == maps::DELIVERY_RESOLVED);
   return done();
+}
+
+std::vector<std::string> DeliveryTable::outages(std::chrono::milliseconds patience) {
+  std::vector<std::string> all;
+  for (auto &[key, delivery] : deliveries_) {
+    if (!delivery.outage.lasts(patience)) continue;
+    all.push_back("delivery to " + describe(delivery.wanted) + " is unresolved: contact " + delivery.wanted.contact +
+                  (delivery.hop.routed ? " does not answer on " + delivery.hop.interface : " is on no interface that is up"));
+    delivery.outage.say(all.back());
+  }
+  return all;
 }
 
 std::vector<std::string> DeliveryTable::errors() const {

@@ -12,6 +12,7 @@
 
 #include "agent/dataplane/dataplane.h"
 #include "agent/netlink/next_hops.h"
+#include "agent/programmer/outage.h"
 #include "agent/programmer/wanted.h"
 #include "util/result.h"
 
@@ -32,6 +33,9 @@ class DeliveryTable {
   void collect();
   // What could not be programmed.
   std::vector<std::string> errors() const;
+  // One text for each delivery whose contact has not been resolved for longer than `patience`; the first time it is
+  // logged.
+  std::vector<std::string> outages(std::chrono::milliseconds patience);
 
  private:
   using Key = std::pair<uint32_t, uint32_t>;  // CS-ID, CSCI-ID
@@ -40,6 +44,8 @@ class DeliveryTable {
     maps::address contact{}, contact6{};
     uint64_t watch = 0;
     std::string error;
+    NextHop hop;
+    Outage outage;
   };
   void start(const Key &key, const WantedDelivery &wanted);
   void stop(const Key &key);

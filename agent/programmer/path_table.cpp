@@ -76,6 +76,7 @@ Result<> PathTable::open(const maps::address &tunnel, uint32_t vni, const std::v
     auto index = adopt_or_make(*address);
     if (!index) return index.error();
     forwarder.index = *index;
+    forwarder.outage.update(false);
     auto watch = next_hops_.watch(forwarder.name.address, [this, i](const NextHop &hop) { follow(forwarders_[i], hop); });
     if (!watch) return watch.error();
     forwarder.watch = *watch;
@@ -109,6 +110,7 @@ void PathTable::replace(Forwarder &forwarder, const maps::path &entry) {
 
 void PathTable::follow(Forwarder &forwarder, const NextHop &hop) {
   forwarder.hop = hop;
+  forwarder.outage.update(hop.resolved);
   maps::path &current = dataplane_.paths()[forwarder.index];
   const uint8_t before = current.state;
   const maps::path entry = path_entry(tunnel_, forwarder.address, vni_, hop);
@@ -140,6 +142,19 @@ void PathTable::collect() {
     __atomic_store_n(&paths[index].state, maps::PATH_FREE, __ATOMIC_RELEASE);
     pool_.release(index);
   }
+}
+
+std::vector<std::string> PathTable::outages(std::chrono::milliseconds patience) {
+  std::vector<std::string> all;
+  for (Forwarder &forwarder : forwarders_) {
+    if (!forwarder.outage.lasts(patience)) continue;
+    const NextHop &hop = forwarder.hop;
+    const std::string next_hop = hop.gateway.empty() ? forwarder.name.address : hop.gateway;
+    all.push_back("path to " + forwarder.name.name + " (" + forwarder.name.address + ") is unresolved: " +
+                  (hop.routed ? "next hop " + next_hop + " on " + hop.interface + " does not answer" : "no route leads there"));
+    forwarder.outage.say(all.back());
+  }
+  return all;
 }
 
 std::vector<Programmer::PathView> PathTable::views() const {

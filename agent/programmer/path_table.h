@@ -11,6 +11,7 @@
 
 #include "agent/dataplane/dataplane.h"
 #include "agent/netlink/next_hops.h"
+#include "agent/programmer/outage.h"
 #include "agent/programmer/pools.h"
 #include "agent/programmer/programmer.h"
 #include "agent/programmer/slots.h"
@@ -34,6 +35,8 @@ class PathTable {
   // Frees entries that no forwarder and no instance uses. Only after a grace period.
   void collect();
   std::vector<Programmer::PathView> views() const;
+  // One text for each path that has had no resolved next hop for longer than `patience`; the first time it is logged.
+  std::vector<std::string> outages(std::chrono::milliseconds patience);
 
  private:
   struct Forwarder {
@@ -42,6 +45,7 @@ class PathTable {
     uint16_t index = 0;
     uint64_t watch = 0;
     NextHop hop;
+    Outage outage;
   };
   Result<uint16_t> adopt_or_make(const maps::address &egress);
   void follow(Forwarder &forwarder, const NextHop &hop);

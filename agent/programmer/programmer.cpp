@@ -60,6 +60,7 @@ class LoopProgrammer final : public Programmer {
   std::string state() const override;
   uint16_t slot(uint32_t cs_id, uint32_t csci_id) const override { return slots_.find(cs_id, csci_id); }
   std::vector<PathView> paths() const override { return paths_.views(); }
+  std::vector<std::string> warnings() const override { return warnings_; }
   Totals totals() const override { return totals_; }
 
  private:
@@ -75,6 +76,7 @@ class LoopProgrammer final : public Programmer {
   void back_off();
   void keep_house();
   void keep_reclaiming();
+  void notice_outages();
   void succeeded();
   std::vector<std::string> errors() const;
 
@@ -100,6 +102,7 @@ class LoopProgrammer final : public Programmer {
   int failures_ = 0;
   uint64_t epoch_ = 0;
   std::string view_error_;  // of the last publication or grace
+  std::vector<std::string> warnings_;
   std::vector<std::function<void()>> after_grace_;
 
   boost::asio::steady_timer housekeeping_, retry_, reclaim_;
@@ -307,8 +310,14 @@ void LoopProgrammer::succeeded() {
   if (view_error_.empty() && services_.errors().empty()) failures_ = 0;
 }
 
+void LoopProgrammer::notice_outages() {
+  warnings_ = paths_.outages(options_.patience);
+  for (std::string &text : deliveries_.outages(options_.patience)) warnings_.push_back(std::move(text));
+}
+
 void LoopProgrammer::keep_house() {
   dataplane_.heartbeat();
+  notice_outages();
   sessions_.expire(dataplane_.jiffies());
   housekeeping_.expires_after(kHeartbeat);
   housekeeping_.async_wait([this, alive = alive_](const boost::system::error_code &error) {

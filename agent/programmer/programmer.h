@@ -33,6 +33,7 @@ struct ProgrammerOptions {
   std::string icmp_source6;                  // "": none
   std::vector<ForwarderAddress> forwarders;  // peers
   std::chrono::milliseconds retry{1000};     // after a failed write; doubled with each further one, up to 30 times
+  std::chrono::milliseconds patience{3000};  // paths and deliveries that stay unresolved for longer are warnings
   std::chrono::milliseconds reclaim{5000};   // how often retired slots are looked for in the flow table
 };
 
@@ -72,6 +73,8 @@ class Programmer {
     uint32_t mtu = 0;
   };
   virtual std::vector<PathView> paths() const = 0;
+  // Paths and deliveries that stay unresolved: their packets count as sent and may all be lost.
+  virtual std::vector<std::string> warnings() const = 0;
 
   // What was done since the start.
   struct Totals {

@@ -243,5 +243,29 @@ TEST_F(ProgrammerTest, bypass_is_one_store_and_survives_a_restart) {
   EXPECT_TRUE(programmer->bypass());
 }
 
+TEST_F(ProgrammerTest, a_next_hop_that_stays_away_is_a_warning_until_it_answers) {
+  auto options = default_options();
+  options.patience = std::chrono::milliseconds(900);
+  start(options);
+  ASSERT_TRUE(settle());
+  next_hops.set("10.255.0.2", hop(2));
+  NextHop silent = hop(3);
+  silent.resolved = false;
+  next_hops.set("10.255.0.3", silent);
+  programmer->put_deliveries("site", {{1, 3, "10.3.0.11", ""}, {1, 4, "10.3.0.12", ""}});
+  next_hops.set("10.3.0.11", NextHop{});
+  next_hops.set("10.3.0.12", hop(4, ""));
+  run_for(std::chrono::milliseconds(550));  // looked at once by now
+  EXPECT_TRUE(programmer->warnings().empty()) << "a moment is no outage";
+  ASSERT_TRUE(run_until([&] { return !programmer->warnings().empty(); }));
+  EXPECT_EQ(programmer->warnings(),
+            (std::vector<std::string>{
+                "path to f3 (10.255.0.3) is unresolved: next hop 172.16.1.254 on core0 does not answer",
+                "delivery to CSCI-ID 3 of CS-ID 1 is unresolved: contact 10.3.0.11 is on no interface that is up"}));
+  next_hops.set("10.255.0.3", hop(3));
+  next_hops.set("10.3.0.11", hop(5, ""));
+  ASSERT_TRUE(run_until([&] { return programmer->warnings().empty(); }));
+}
+
 }  // namespace
 }  // namespace catsbpf::agent

@@ -45,6 +45,7 @@ class FakeProgrammer : public Programmer {
   std::string state() const override { return held ? "starting (waiting for " + *held + ")" : "in sync"; }
   uint16_t slot(uint32_t cs_id, uint32_t csci_id) const override { return static_cast<uint16_t>(cs_id * 100 + csci_id); }
   std::vector<PathView> paths() const override { return path_views; }
+  std::vector<std::string> warnings() const override { return {}; }
   Totals totals() const override { return {}; }
 
   InstanceWish wish(uint32_t cs_id, uint32_t csci_id) const {
