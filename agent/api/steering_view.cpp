@@ -60,6 +60,7 @@ v1::InstanceStatus instance_of(const Parts &parts, const cmas::SiteRow &site_row
   out.set_csci_id(row.key.csci_id);
   out.set_gas(row.free());
   out.set_cost(row.cost);
+  out.set_computing_time_ms(-1);
   out.set_network_delay_ms(-1);
   out.set_offered(row.offered);
   out.set_in_use(row.in_use);
