@@ -17,6 +17,7 @@
 #include "agent/api/operator_api.h"
 #include "agent/api/request_api.h"
 #include "agent/api/views.h"
+#include "agent/netlink/changes.h"
 #include "agent/network_metrics/reflector.h"
 #include "agent/service_manager.h"
 #include "util/log.h"
@@ -62,6 +63,7 @@ class Agent {
   std::map<std::string, uint32_t> cs_ids_;  // Service ID -> CS-ID, for the site's API
   Parts parts_;
   std::unique_ptr<Dataplane> dataplane_;
+  std::unique_ptr<Changes> link_changes_;  // call for dataplane_
   std::unique_ptr<maps::Tables> tables_;
   std::unique_ptr<Programmer> programmer_;
   std::unique_ptr<SessionServer> sessions_;
@@ -107,6 +109,9 @@ Result<> Agent::start_dataplane() {
     options.interfaces.push_back({interface.name, sides, interface.mode});
   }
   if (auto r = take(open_kernel_dataplane(options), dataplane_); !r) return r;
+  std::vector<std::string> names;
+  for (const auto &interface : config_.interfaces) names.push_back(interface.name);
+  if (auto r = take(Changes::of_links(io_, names, kMend, [this] { dataplane_->mend(); }), link_changes_); !r) return r;
   if (auto r = take(maps::Tables::open(config_.pin_directory), tables_); !r) return r;
 
   ProgrammerOptions wanted;
@@ -321,6 +326,7 @@ void Agent::stop() {
   log::info("stopping; the data plane goes on with the view in force");
   manager_.stopping();
   settle_.cancel();
+  link_changes_.reset();
   if (request_api_) request_api_->stop();
   if (operator_api_) operator_api_->stop();
   if (network_metrics_) network_metrics_->stop();

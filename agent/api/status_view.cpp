@@ -85,9 +85,13 @@ std::vector<std::string> warnings_view(const Parts &parts) {
     else if (!rate.up)
       all.push_back("interface " + rate.name + " is down");
   }
-  if (parts.dataplane)
+  if (parts.dataplane) {
+    for (auto &text : parts.dataplane->warnings())
+      if (std::find(all.begin(), all.end(), text) == all.end()) all.push_back(std::move(text));
     for (const auto &view : parts.dataplane->interfaces())
-      if (view.mode == "detached") all.push_back("no program is attached to interface " + view.name + ": its packets go by plain routing");
+      if (view.ifindex != 0 && view.mode == "detached")
+        all.push_back("no program is attached to interface " + view.name + ": its packets go by plain routing");
+  }
   for (const auto &interface : parts.config->interfaces)
     if (interface.sides.contains("underlay") && rp_filter(interface.name) == 1)
       all.push_back("rp_filter is strict on " + interface.name + ": packets that the tc program sends may be dropped; set it to 2 or 0");

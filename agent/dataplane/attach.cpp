@@ -22,10 +22,6 @@ constexpr uint32_t kSlowHandle = 0xca75, kSlowPriority = 1;
 constexpr const char *kXdpPrefix = "xdp_";
 
 // bpffs allows no dot in a name, the kernel no colon in that of an interface.
-std::string xdp_pin(const std::string &pin_directory, std::string interface) {
-  std::replace(interface.begin(), interface.end(), '.', ':');
-  return maps::link_pin(pin_directory, kXdpPrefix + interface);
-}
 std::string interface_of(const std::string &pin) {
   std::string interface = pin.substr(std::string(kXdpPrefix).size());
   std::replace(interface.begin(), interface.end(), ':', '.');
@@ -34,15 +30,17 @@ std::string interface_of(const std::string &pin) {
 
 uint32_t mode_flag(const std::string &mode) { return mode == "generic" ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE; }
 
+int attached_in(const std::string &mode) { return mode == "generic" ? XDP_ATTACHED_SKB : XDP_ATTACHED_DRV; }
+
 // True when the XDP link still holds this interface in this mode.
 bool is_on(const Fd &link, uint32_t ifindex, const std::string &mode) {
   bpf_link_info info{};
   uint32_t length = sizeof info;
-  if (bpf_obj_get_info_by_fd(link.get(), &info, &length) != 0) return false;
+  if (!link.valid() || bpf_obj_get_info_by_fd(link.get(), &info, &length) != 0) return false;
   if (info.type != BPF_LINK_TYPE_XDP || info.xdp.ifindex != ifindex) return false;
   LIBBPF_OPTS(bpf_xdp_query_opts, query);
   if (bpf_xdp_query(static_cast<int>(ifindex), 0, &query) != 0) return false;
-  return query.attach_mode == (mode == "generic" ? XDP_ATTACHED_SKB : XDP_ATTACHED_DRV);
+  return query.attach_mode == attached_in(mode);
 }
 
 Error refused_xdp(const InterfaceOptions &interface, int code) {
@@ -59,29 +57,39 @@ Error refused_xdp(const InterfaceOptions &interface, int code) {
 void detach_slow(uint32_t ifindex) {
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
   LIBBPF_OPTS(bpf_tc_opts, options, .handle = kSlowHandle, .priority = kSlowPriority);
-  if (const int error = bpf_tc_detach(&hook, &options); error != 0 && error != -ENOENT && error != -EINVAL)
+  if (const int error = bpf_tc_detach(&hook, &options); error != 0 && error != -ENOENT && error != -EINVAL && error != -ENODEV)
     log::warn("cannot remove the tc filter ifindex={} error={}", ifindex, std::strerror(-error));
 }
 
 }  // namespace
 
-Result<> attach_xdp(const std::string &pin_directory, const InterfaceOptions &interface, uint32_t ifindex, int program) {
-  const std::string pin = xdp_pin(pin_directory, interface.name);
-  Fd old(bpf_obj_get(pin.c_str()));
-  if (old.valid()) {
-    if (is_on(old, ifindex, interface.mode)) {
-      if (bpf_link_update(old.get(), program, nullptr) == 0) return done();
-      return system_error("cannot replace the xdp program on " + interface.name, errno);
-    }
-    // Another mode, or an interface of that name was made anew: the link is of no use.
-    log::info("xdp link is made anew interface={} mode={}", interface.name, interface.mode);
-    old.reset();
-    unlink(pin.c_str());
+std::string xdp_pin(const std::string &pin_directory, const std::string &interface) {
+  std::string name = kXdpPrefix + interface;
+  std::replace(name.begin(), name.end(), '.', ':');
+  return maps::link_pin(pin_directory, name);
+}
+
+Fd pinned_xdp(const std::string &pin_directory, const std::string &interface) {
+  return Fd(bpf_obj_get(xdp_pin(pin_directory, interface).c_str()));
+}
+
+Result<Fd> attach_xdp(Fd held, const InterfaceOptions &interface, uint32_t ifindex, int program) {
+  if (is_on(held, ifindex, interface.mode)) {
+    if (bpf_link_update(held.get(), program, nullptr) == 0) return held;
+    return system_error("cannot replace the xdp program on " + interface.name, errno);
   }
+  // Another mode, or an interface of that name was made anew: the link is of no use, and in the way.
+  if (held.valid()) bpf_link_detach(held.get());
   LIBBPF_OPTS(bpf_link_create_opts, options, .flags = mode_flag(interface.mode));
   Fd link(bpf_link_create(program, static_cast<int>(ifindex), BPF_XDP, &options));
   if (!link.valid()) return refused_xdp(interface, errno);
-  return replace_pin(link.get(), pin);
+  return link;
+}
+
+bool xdp_in_place(const Fd &link, const InterfaceOptions &interface, uint32_t ifindex, int program) {
+  if (!is_on(link, ifindex, interface.mode)) return false;
+  LIBBPF_OPTS(bpf_xdp_query_opts, query);
+  return bpf_xdp_query(static_cast<int>(ifindex), 0, &query) == 0 && query.prog_id == object_id(program).id;
 }
 
 Result<> attach_slow(const std::string &interface, uint32_t ifindex, int program) {
@@ -95,10 +103,22 @@ Result<> attach_slow(const std::string &interface, uint32_t ifindex, int program
   return done();
 }
 
-Result<> attach_trace(const std::string &pin_directory, const std::string &name, int program) {
+bool slow_in_place(uint32_t ifindex, int program) {
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
+  LIBBPF_OPTS(bpf_tc_opts, options, .handle = kSlowHandle, .priority = kSlowPriority);
+  return bpf_tc_query(&hook, &options) == 0 && options.prog_id == object_id(program).id;
+}
+
+Result<Fd> attach_trace(const std::string &name, int program) {
   Fd link(bpf_raw_tracepoint_open(nullptr, program));
   if (!link.valid()) return system_error("cannot attach " + name, errno, "CAP_PERFMON is needed");
-  return replace_pin(link.get(), maps::link_pin(pin_directory, name));
+  return link;
+}
+
+void detach(const std::string &pin_directory, const std::string &interface, uint32_t ifindex, Fd link) {
+  if (link.valid()) bpf_link_detach(link.get());
+  unlink(xdp_pin(pin_directory, interface).c_str());
+  if (ifindex) detach_slow(ifindex);
 }
 
 std::vector<std::string> detach_others(const std::string &pin_directory, const std::vector<std::string> &keep) {
@@ -107,8 +127,7 @@ std::vector<std::string> detach_others(const std::string &pin_directory, const s
     if (!pin.starts_with(kXdpPrefix)) continue;
     const std::string interface = interface_of(pin);
     if (std::find(keep.begin(), keep.end(), interface) != keep.end()) continue;
-    unlink(maps::link_pin(pin_directory, pin).c_str());
-    if (const uint32_t ifindex = if_nametoindex(interface.c_str())) detach_slow(ifindex);
+    detach(pin_directory, interface, if_nametoindex(interface.c_str()), pinned_xdp(pin_directory, interface));
     gone.push_back(interface);
   }
   return gone;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs on interfaces and tracepoints, by pinned links. Replacing a program never detaches: traffic sees
+// Programs on interfaces and tracepoints, by links. Replacing a program never detaches: traffic sees
 // the old or the new one.
 #pragma once
 
@@ -7,20 +7,33 @@
 #include <vector>
 
 #include "agent/dataplane/dataplane.h"
+#include "util/fd.h"
 #include "util/result.h"
 
 namespace catsbpf::agent {
 
-// Attaches `program` as XDP to the interface, or puts it in place of the one that our pinned link holds.
-// Another mode than before costs a moment without the program. On failure what was attached stays.
-Result<> attach_xdp(const std::string &pin_directory, const InterfaceOptions &interface, uint32_t ifindex, int program);
+// The XDP link that is pinned for an interface; not valid: none is.
+Fd pinned_xdp(const std::string &pin_directory, const std::string &interface);
+std::string xdp_pin(const std::string &pin_directory, const std::string &interface);
+
+// Attaches `program` as XDP to the interface, in the link `held` when that still holds the interface in this
+// mode; a link of no use is detached first, which costs a moment without the program. The caller pins it.
+Result<Fd> attach_xdp(Fd held, const InterfaceOptions &interface, uint32_t ifindex, int program);
+
+// True when the link has the program on this interface in this mode, and packets meet it.
+bool xdp_in_place(const Fd &link, const InterfaceOptions &interface, uint32_t ifindex, int program);
 
 // clsact ingress filter, replaced in place.
 Result<> attach_slow(const std::string &interface, uint32_t ifindex, int program);
+bool slow_in_place(uint32_t ifindex, int program);
 
-// A typed raw tracepoint. Such a link cannot be updated: the new one is attached before the old one goes,
-// so an event in between counts twice rather than not at all.
-Result<> attach_trace(const std::string &pin_directory, const std::string &name, int program);
+// A typed raw tracepoint, for the caller to pin. Such a link cannot be updated: the new one is attached
+// before the old one goes, so an event in between counts twice rather than not at all.
+Result<Fd> attach_trace(const std::string &name, int program);
+
+// Takes our programs off an interface, at once (the kernel lets go of a link late when only its pin goes).
+// `ifindex` 0, and an interface that is gone, are fine.
+void detach(const std::string &pin_directory, const std::string &interface, uint32_t ifindex, Fd link);
 
 // Detaches what our pins say is attached to interfaces that are not in `keep`. Returns their names.
 std::vector<std::string> detach_others(const std::string &pin_directory, const std::vector<std::string> &keep);

@@ -28,6 +28,7 @@ struct DataplaneOptions {
 };
 
 inline constexpr std::chrono::milliseconds kHeartbeat{500};
+inline constexpr std::chrono::seconds kMend{2};
 
 // Tables that exist once, mapped into memory; the view's come twice, [side].
 class Dataplane {
@@ -71,7 +72,14 @@ class Dataplane {
     uint32_t side = 0;
     std::string mode;  // native, generic, detached
   };
+  // As found in the kernel now; ifindex 0: there is no interface of that name.
   virtual std::vector<InterfaceView> interfaces() const = 0;
+
+  // Compares what is attached and pinned with what should be and puts back what is missing: somebody removed
+  // it, or an interface was made anew. To be called every kMend and when a link changes.
+  virtual void mend() {}
+  // What the last mend() could not put back.
+  virtual std::vector<std::string> warnings() const { return {}; }
 };
 
 // Opens or creates the pinned maps and programs, takes the pin directory's lock (flock on the directory

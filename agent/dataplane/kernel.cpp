@@ -5,7 +5,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <net/if.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -18,6 +17,7 @@
 #include "agent/dataplane/attach.h"
 #include "agent/dataplane/features.h"
 #include "agent/dataplane/grace.h"
+#include "agent/dataplane/keeper.h"
 #include "agent/dataplane/pins.h"
 #include "bpf/catsbpf.skel.h"
 #include "maps/map.h"
@@ -87,20 +87,19 @@ class KernelDataplane final : public Dataplane {
   uint64_t jiffies() const override {
     return reading_.jiffies + (monotonic_ns() - reading_.monotonic_ns) * hz_ / 1'000'000'000;
   }
-  std::vector<InterfaceView> interfaces() const override { return views_; }
+  std::vector<InterfaceView> interfaces() const override { return keeper_.interfaces(); }
+  void mend() override { keeper_.mend(); }
+  std::vector<std::string> warnings() const override { return keeper_.warnings(); }
 
  private:
-  Result<> find_interfaces();
   Result<> load();
   Result<> map_all();
   Result<> fill_in();
-  Result<> describe_interfaces();
-  Result<> put_in_place();
   Result<> read_clock();
 
   DataplaneOptions options_;
-  Fd lock_;
   Skeleton skeleton_;
+  Keeper keeper_;
   maps::Array<maps::control> control_;
   maps::Array<maps::view_header> view_headers_;
   maps::Array<maps::locator> locators_;
@@ -109,24 +108,13 @@ class KernelDataplane final : public Dataplane {
   maps::Array<maps::instance> instances_;
   maps::Array<maps::path> paths_;
   maps::Array<maps::delivery> deliveries_;
-  maps::Array<maps::interface> interfaces_;
   maps::Array<const maps::flow_line> flows_;
   maps::Array<const maps::flow_record> flow_records_;
   std::optional<maps::Map> sessions_, instance_counters_;
   Grace grace_;
   uint32_t hz_ = 1;
   maps::clock_reading reading_{};
-  std::vector<InterfaceView> views_;
 };
-
-Result<> KernelDataplane::find_interfaces() {
-  for (const InterfaceOptions &interface : options_.interfaces) {
-    const uint32_t ifindex = if_nametoindex(interface.name.c_str());
-    if (ifindex == 0) return Error{"interface " + interface.name + " does not exist", "see `ip link`; `interfaces` in the configuration names it"};
-    views_.push_back({interface.name, ifindex, interface.side, interface.mode});
-  }
-  return done();
-}
 
 // Loads beside what runs: nothing is attached here.
 Result<> KernelDataplane::load() {
@@ -175,7 +163,6 @@ Result<> KernelDataplane::map_all() {
   into(instances_, "instances");
   into(paths_, "paths");
   into(deliveries_, "deliveries");
-  into(interfaces_, "interfaces");
   into(flows_, "flows");
   into(flow_records_, "flow_records");
   for (auto [map, name] : {std::pair{&sessions_, "sessions"}, std::pair{&instance_counters_, "instance_counters"}}) {
@@ -208,7 +195,7 @@ Result<> KernelDataplane::fill_in() {
     if (getrandom(&secret, sizeof secret, 0) != sizeof secret) return system_error("cannot make the hash secret", errno);
     if (auto written = map->write(&index, &secret); !written) return written;
   }
-  if (auto described = describe_interfaces(); !described) return described;
+  if (auto described = keeper_.describe(); !described) return described;
   control().hz = hz_;
   heartbeat();
   __atomic_store_n(&control().layout, CATSBPF_LAYOUT, __ATOMIC_RELEASE);
@@ -220,49 +207,6 @@ Result<> KernelDataplane::fill_in() {
   return done();
 }
 
-// New interfaces first, old ones afterwards: packets of an interface that stays are known throughout.
-Result<> KernelDataplane::describe_interfaces() {
-  const auto table = interfaces_.span();
-  for (const InterfaceView &view : views_) {
-    maps::interface *place = nullptr;
-    for (uint32_t probe = 0; probe < INTERFACE_PROBES; ++probe) {
-      maps::interface &entry = table[(view.ifindex + probe) % MAX_INTERFACES];
-      if (entry.ifindex == view.ifindex) place = &entry;
-      if (entry.ifindex == 0 && !place) place = &entry;
-    }
-    if (!place) return Error{"no place for interface " + view.name + " in the interface table"};
-    __atomic_store_n(&place->sides, view.side, __ATOMIC_RELEASE);
-    __atomic_store_n(&place->ifindex, view.ifindex, __ATOMIC_RELEASE);
-  }
-  for (maps::interface &entry : table) {
-    const bool wanted = std::any_of(views_.begin(), views_.end(), [&](const auto &view) { return view.ifindex == entry.ifindex; });
-    if (entry.ifindex != 0 && !wanted) __atomic_store_n(&entry.ifindex, 0u, __ATOMIC_RELEASE);
-  }
-  return done();
-}
-
-Result<> KernelDataplane::put_in_place() {
-  const std::string &pins = options_.pin_directory;
-  const auto &programs = skeleton_->progs;
-  for (size_t i = 0; i < views_.size(); ++i) {
-    const InterfaceOptions &interface = options_.interfaces[i];
-    if (auto attached = attach_slow(interface.name, views_[i].ifindex, bpf_program__fd(programs.catsbpf_slow)); !attached) return attached;
-    if (auto attached = attach_xdp(pins, interface, views_[i].ifindex, bpf_program__fd(programs.catsbpf_xdp)); !attached) return attached;
-  }
-  std::vector<std::string> keep;
-  for (const InterfaceOptions &interface : options_.interfaces) keep.push_back(interface.name);
-  for (const std::string &name : detach_others(pins, keep)) log::info("interface no longer configured: detached interface={}", name);
-  // Redirect errors are tp_btf programs; the rest has a hook of its own.
-  bpf_program *program = nullptr;
-  bpf_object__for_each_program(program, skeleton_->obj) {
-    const std::string name = bpf_program__name(program);
-    if (bpf_program__type(program) == BPF_PROG_TYPE_TRACING)
-      if (auto attached = attach_trace(pins, name, bpf_program__fd(program)); !attached) return attached;
-    if (auto pinned = replace_pin(bpf_program__fd(program), maps::program_pin(pins, name)); !pinned) return pinned;
-  }
-  return done();
-}
-
 void KernelDataplane::heartbeat() {
   if (auto read = read_clock(); !read) log::warn("{}", read.error().what);
   __atomic_store_n(&control().heartbeat, jiffies(), __ATOMIC_RELEASE);
@@ -270,15 +214,11 @@ void KernelDataplane::heartbeat() {
 
 Result<> KernelDataplane::open(const DataplaneOptions &options) {
   options_ = options;
-  if (auto found = find_interfaces(); !found) return found;
-  if (auto made = make_pin_directory(options_.pin_directory); !made) return made;
-  auto lock = lock_pin_directory(options_.pin_directory);
-  if (!lock) return lock.error();
-  lock_ = std::move(*lock);
+  if (auto found = keeper_.open(options_); !found) return found;
   if (auto loaded = load(); !loaded) return loaded;
   if (auto mapped = map_all(); !mapped) return mapped;
   if (auto filled = fill_in(); !filled) return filled;
-  return put_in_place();
+  return keeper_.put_in_place(skeleton_->obj);
 }
 
 }  // namespace

@@ -103,6 +103,17 @@ Result<Fd> lock_pin_directory(const std::string &path) {
                "stop it first, or give this agent a pin_directory of its own", EWOULDBLOCK};
 }
 
+Result<> keep_pin_directory(const std::string &path, Fd &lock) {
+  if (auto made = make_pin_directory(path); !made) return made;
+  struct stat held {}, found {};
+  if (fstat(lock.get(), &held) == 0 && stat(path.c_str(), &found) == 0 && held.st_ino == found.st_ino && held.st_dev == found.st_dev)
+    return done();
+  auto fresh = lock_pin_directory(path);
+  if (!fresh) return fresh.error();
+  lock = std::move(*fresh);
+  return done();
+}
+
 Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory) {
   if (auto checked = check_layout(pin_directory); !checked) return checked;
   std::vector<std::pair<bpf_map *, maps::Map>> pinned;
@@ -158,6 +169,18 @@ Result<> replace_pin(int fd, const std::string &path) {
     return system_error("cannot put pin " + path + " in place", code);
   }
   return done();
+}
+
+ObjectId object_id(int fd) {
+  // bpf_map_info, bpf_prog_info and bpf_link_info all begin so.
+  ObjectId info;
+  uint32_t length = sizeof info;
+  return bpf_obj_get_info_by_fd(fd, &info, &length) == 0 ? info : ObjectId{};
+}
+
+bool is_pinned(int fd, const std::string &path) {
+  const Fd pinned(bpf_obj_get(path.c_str()));
+  return pinned.valid() && object_id(pinned.get()) == object_id(fd);
 }
 
 std::vector<std::string> list_pins(const std::string &directory) {

@@ -21,6 +21,10 @@ Result<> make_pin_directory(const std::string &path);
 // its pid. The lock is on the directory itself: it needs no file, no permission and no cleaning up.
 Result<Fd> lock_pin_directory(const std::string &path);
 
+// For a pin directory in use: makes what is missing of it. When another directory is in its place, or none, the
+// lock on the new one takes the place of `lock`. Fails, with `lock` as it was, when another agent has that.
+Result<> keep_pin_directory(const std::string &path, Fd &lock);
+
 // Compares what is pinned with what `object` declares: layout first, then each map. Maps that the agent sizes
 // (flows, flow_records, rings) keep their pinned size, which is set in `object`. Pinned maps are handed to
 // `object` for reuse. On failure nothing pinned was touched.
@@ -31,6 +35,15 @@ Result<> pin_new_maps(bpf_object *object, const std::string &pin_directory);
 
 // Puts a pin in place of the one that was there, atomically.
 Result<> replace_pin(int fd, const std::string &path);
+
+// Type and id of a map, program or link, which the kernel never gives to another; zeros for anything else.
+struct ObjectId {
+  uint32_t type = 0, id = 0;
+  bool operator==(const ObjectId &) const = default;
+};
+ObjectId object_id(int fd);
+// True when the pin is of this object.
+bool is_pinned(int fd, const std::string &path);
 
 // Names of the pins in a directory; none when it does not exist.
 std::vector<std::string> list_pins(const std::string &directory);

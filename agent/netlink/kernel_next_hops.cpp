@@ -4,35 +4,29 @@
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
-#include <netlink/netlink.h>
 
 #include <algorithm>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <map>
 #include <vector>
 
+#include "agent/netlink/changes.h"
 #include "agent/netlink/query.h"
-#include "util/fd.h"
 #include "util/log.h"
 
 namespace catsbpf::agent {
 
 namespace {
 
-// Route changes come in bursts (a routing daemon): they are looked at together.
-constexpr std::chrono::milliseconds kSettle{5};
 // A safety net under the events, and the repetition that neighbours need where the kernel cannot manage them.
 constexpr std::chrono::seconds kRefresh{5};
-constexpr int kReceiveBuffer = 1 << 20;
 
 class KernelNextHops final : public NextHops {
  public:
   KernelNextHops(boost::asio::io_context &io, NetlinkQuery query)
-      : io_(io), query_(std::move(query)), events_(io), settle_(io), refresh_(io) {}
-  ~KernelNextHops() override;
+      : io_(io), query_(std::move(query)) {}
+  ~KernelNextHops() override { *alive_ = false; }
 
   Result<> open();
   Result<uint64_t> watch(const std::string &address, Callback callback) override;
@@ -52,45 +46,22 @@ class KernelNextHops final : public NextHops {
   bool kept_by_other(const Watch &watch) const;
   void look(uint64_t id);
   void look_at_all();
-  void wait_for_events();
-  void read_events();
-  void settle();
-  void refresh();
-  static int on_event(nl_msg *message, void *self);
+  bool matters(nlmsghdr *header) const;
 
   boost::asio::io_context &io_;
   NetlinkQuery query_;
-  std::unique_ptr<nl_sock, decltype(&nl_socket_free)> socket_{nullptr, &nl_socket_free};
-  boost::asio::posix::stream_descriptor events_;  // socket_'s descriptor, released before it closes
-  boost::asio::steady_timer settle_, refresh_;
-  bool settling_ = false, event_seen_ = false;
   std::map<uint64_t, Watch> watches_;
   uint64_t next_id_ = 1;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::unique_ptr<Changes> changes_;
 };
 
-KernelNextHops::~KernelNextHops() {
-  *alive_ = false;
-  if (events_.is_open()) events_.release();
-}
-
 Result<> KernelNextHops::open() {
-  socket_.reset(nl_socket_alloc());
-  if (!socket_) return Error{"no memory for a netlink socket"};
-  nl_socket_disable_seq_check(socket_.get());
-  int error = nl_connect(socket_.get(), NETLINK_ROUTE);
-  if (error >= 0)
-    error = nl_socket_add_memberships(socket_.get(), RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
-                                      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, 0);
-  if (error >= 0) error = nl_socket_set_nonblocking(socket_.get());
-  if (error < 0) return Error{std::string("cannot follow route netlink: ") + nl_geterror(error)};
-  nl_socket_set_buffer_size(socket_.get(), kReceiveBuffer, 0);  // best effort
-  nl_socket_modify_cb(socket_.get(), NL_CB_VALID, NL_CB_CUSTOM, on_event, this);
-  boost::system::error_code assigned;
-  events_.assign(nl_socket_get_fd(socket_.get()), assigned);
-  if (assigned) return Error{"cannot watch route netlink: " + assigned.message()};
-  wait_for_events();
-  refresh();
+  auto changes = Changes::open(
+      io_, {RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR}, kRefresh,
+      [this](nlmsghdr *header) { return matters(header); }, [this] { look_at_all(); });
+  if (!changes) return changes.error();
+  changes_ = std::move(*changes);
   return done();
 }
 
@@ -170,64 +141,15 @@ void KernelNextHops::look_at_all() {
   for (uint64_t id : ids) look(id);
 }
 
-void KernelNextHops::wait_for_events() {
-  events_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                     [this, alive = alive_](const boost::system::error_code &error) {
-                       if (error || !*alive) return;
-                       read_events();
-                       wait_for_events();
-                     });
-}
-
-int KernelNextHops::on_event(nl_msg *message, void *self) {
-  // Neighbours of no interest are the many; the rest is rare.
-  auto *hops = static_cast<KernelNextHops *>(self);
-  nlmsghdr *header = nlmsg_hdr(message);
-  if (header->nlmsg_type != RTM_NEWNEIGH && header->nlmsg_type != RTM_DELNEIGH) {
-    hops->event_seen_ = true;
-    return NL_OK;
-  }
-  if (const nlattr *destination = nlmsg_find_attr(header, sizeof(ndmsg), NDA_DST)) {
-    const auto *data = static_cast<const uint8_t *>(nla_data(destination));
-    const IpAddress address{{data, data + nla_len(destination)}};
-    for (const auto &[id, watch] : hops->watches_)
-      if (watch.kept == address || watch.address == address) hops->event_seen_ = true;
-  }
-  return NL_OK;
-}
-
-void KernelNextHops::read_events() {
-  event_seen_ = false;
-  // One call reads one datagram; the bound keeps a storm from starving the loop.
-  for (int datagram = 0; datagram < 256; ++datagram) {
-    const int result = nl_recvmsgs_default(socket_.get());
-    if (result == -NLE_AGAIN) break;
-    if (result < 0) {  // ENOBUFS: events were lost
-      log::debug("route netlink: {}: looking at everything anew", nl_geterror(result));
-      event_seen_ = true;
-      break;
-    }
-  }
-  if (event_seen_) settle();
-}
-
-void KernelNextHops::settle() {
-  if (std::exchange(settling_, true)) return;
-  settle_.expires_after(kSettle);
-  settle_.async_wait([this, alive = alive_](const boost::system::error_code &error) {
-    if (error || !*alive) return;
-    settling_ = false;
-    look_at_all();
-  });
-}
-
-void KernelNextHops::refresh() {
-  refresh_.expires_after(kRefresh);
-  refresh_.async_wait([this, alive = alive_](const boost::system::error_code &error) {
-    if (error || !*alive) return;
-    look_at_all();
-    refresh();
-  });
+// Neighbours of no interest are the many; the rest is rare.
+bool KernelNextHops::matters(nlmsghdr *header) const {
+  if (header->nlmsg_type != RTM_NEWNEIGH && header->nlmsg_type != RTM_DELNEIGH) return true;
+  const nlattr *destination = nlmsg_find_attr(header, sizeof(ndmsg), NDA_DST);
+  if (!destination) return false;
+  const auto *data = static_cast<const uint8_t *>(nla_data(destination));
+  const IpAddress address{{data, data + nla_len(destination)}};
+  return std::any_of(watches_.begin(), watches_.end(),
+                     [&](const auto &entry) { return entry.second.kept == address || entry.second.address == address; });
 }
 
 }  // namespace

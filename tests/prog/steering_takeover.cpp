@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -12,8 +13,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <set>
 #include <thread>
 
+#include "agent/netlink/changes.h"
 #include "maps/map.h"
 #include "maps/tables.h"
 #include "tests/prog/steering_fixture.h"
@@ -35,23 +39,31 @@ class TakeoverTest : public KernelTest {
     if (IsSkipped()) return;
     for (auto [space, suffix] : {std::pair{&client, "c"}, std::pair{&forwarder, "f"}, std::pair{&egress, "e"}})
       *space = std::make_unique<Namespace>(unique(suffix));
+    egress->ip("addr add 10.255.0.2/32 dev lo");
+    make_client_side();
+    make_underlay();
+    shell("ip netns exec " + forwarder->name() + " sysctl -qw net.ipv4.ip_forward=1");
+  }
+  void make_client_side() const {
     forwarder->ip("link add c0 type veth peer name h0 netns " + client->name());
-    forwarder->ip("link add u0 type veth peer name h0 netns " + egress->name());
     client->ip("addr add 10.1.0.2/24 dev h0");
     client->ip("link set h0 up");
     client->ip("route add default via 10.1.0.1");
     forwarder->ip("addr add 10.1.0.1/24 dev c0");
-    forwarder->ip("addr add 172.16.1.1/24 dev u0");
     forwarder->ip("link set c0 up");
+    complete_checksums(*client);
+  }
+  void make_underlay() const {
+    forwarder->ip("link add u0 type veth peer name h0 netns " + egress->name());
+    forwarder->ip("addr add 172.16.1.1/24 dev u0");
     forwarder->ip("link set u0 mtu 1600 up");
     forwarder->ip("route add 10.255.0.2/32 via 172.16.1.2");
     egress->ip("addr add 172.16.1.2/24 dev h0");
-    egress->ip("addr add 10.255.0.2/32 dev lo");
     egress->ip("link set h0 mtu 1600 up");
-    for (const auto *space : {client.get(), egress.get()}) {
-      shell("ip netns exec " + space->name() + " ethtool -K h0 tx off tso off gso off gro on > /dev/null");
-    }
-    shell("ip netns exec " + forwarder->name() + " sysctl -qw net.ipv4.ip_forward=1");
+    complete_checksums(*egress);
+  }
+  static void complete_checksums(const Namespace &space) {
+    shell("ip netns exec " + space.name() + " ethtool -K h0 tx off tso off gso off gro on > /dev/null");
   }
   void TearDown() override {
     agents.clear();
@@ -89,6 +101,8 @@ class TakeoverTest : public KernelTest {
       ring->slots.assign(251, 0);
       service.ring = ring;
       (*programmer)->put_service(service);
+      auto links = agent::Changes::of_links(io, {"c0", "u0"}, agent::kMend, [&] { (*dataplane)->mend(); });
+      if (!links) return complain(links.error());
       bool told = false;
       while (true) {
         io.restart();
@@ -151,6 +165,26 @@ class TakeoverTest : public KernelTest {
     int64_t lost_ = -1;
     std::thread sending_;
   };
+
+  // True when some packets are sent now and all of them are steered.
+  bool steered() const {
+    Traffic traffic(*this);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return traffic.stop() == 0 && traffic.sent() > 100;
+  }
+  // True as soon as the condition is, false when it is not within 8 s.
+  static bool eventually(const std::function<bool()> &condition) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(8);
+    while (std::chrono::steady_clock::now() < deadline) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    return false;
+  }
+  bool slow_program_on(const std::string &interface) const {
+    const std::string command = "test -n \"$(ip netns exec " + forwarder->name() + " tc filter show dev " + interface + " ingress)\"";
+    return std::system(command.c_str()) == 0;
+  }
 
   std::unique_ptr<Namespace> client, forwarder, egress;
   std::vector<std::unique_ptr<Child>> agents;
@@ -297,6 +331,113 @@ TEST_F(TakeoverTest, an_interface_that_was_made_anew_is_attached_anew) {
   auto second = agent::open_kernel_dataplane(dataplane_options(both()));
   ASSERT_TRUE(second.ok()) << second.error().text();
   EXPECT_NE(xdp_program_id("u0"), 0u);
+}
+
+TEST_F(TakeoverTest, an_interface_that_is_made_anew_under_a_running_agent_is_steered_again) {
+  agents.push_back(start_agent());
+  ASSERT_TRUE(agents.back()->wait_ready(10));
+  ASSERT_TRUE(eventually([&] { return steered(); }));
+  forwarder->ip("link del c0");
+  EXPECT_FALSE(steered());
+  make_client_side();
+  EXPECT_TRUE(eventually([&] { return steered(); })) << "client side";
+  EXPECT_TRUE(slow_program_on("c0"));
+  forwarder->ip("link del u0");
+  EXPECT_FALSE(steered());
+  make_underlay();
+  EXPECT_TRUE(eventually([&] { return steered(); })) << "underlay";
+  EXPECT_TRUE(slow_program_on("u0"));
+  const Namespace::Inside inside(*forwarder);
+  EXPECT_TRUE(eventually([] { return xdp_program_id("u0") != 0; }));
+}
+
+TEST_F(TakeoverTest, what_is_said_of_interfaces_is_what_the_kernel_has) {
+  const Namespace::Inside inside(*forwarder);
+  auto opened = agent::open_kernel_dataplane(dataplane_options(both()));
+  ASSERT_TRUE(opened.ok()) << opened.error().text();
+  agent::Dataplane &dataplane = **opened;
+  const auto known = [&] {
+    auto tables = maps::Map::open_pinned(maps::map_pin(pins, "interfaces"), maps::Access::kReadWrite);
+    auto table = maps::Array<maps::interface>::map(*tables);
+    std::set<uint32_t> all;
+    for (const auto &entry : table->span())
+      if (entry.ifindex) all.insert(entry.ifindex);
+    return all;
+  };
+  EXPECT_EQ(dataplane.interfaces()[0].mode, "native");
+  dataplane.mend();
+  EXPECT_TRUE(dataplane.warnings().empty());
+  const uint32_t before = if_nametoindex("c0"), other = if_nametoindex("u0");
+  EXPECT_EQ(known(), (std::set<uint32_t>{before, other}));
+
+  forwarder->ip("link del c0");
+  EXPECT_EQ(dataplane.interfaces()[0].mode, "detached");
+  EXPECT_EQ(dataplane.interfaces()[0].ifindex, 0u);
+  EXPECT_EQ(dataplane.interfaces()[1].mode, "native");
+  dataplane.mend();
+  EXPECT_EQ(dataplane.warnings(), std::vector<std::string>{"interface c0 does not exist"});
+  EXPECT_EQ(known(), std::set<uint32_t>{other});
+
+  // Back, but somebody else was faster.
+  make_client_side();
+  const uint32_t after = if_nametoindex("c0");
+  ASSERT_NE(after, before);
+  const Fd foreign(bpf_obj_get(maps::program_pin(pins, "catsbpf_xdp").c_str()));
+  ASSERT_EQ(bpf_xdp_attach(static_cast<int>(after), foreign.get(), XDP_FLAGS_DRV_MODE, nullptr), 0);
+  dataplane.mend();
+  EXPECT_EQ(dataplane.interfaces()[0].mode, "detached");
+  ASSERT_EQ(dataplane.warnings().size(), 1u);
+  EXPECT_NE(dataplane.warnings()[0].find("cannot attach xdp to c0 in native mode"), std::string::npos) << dataplane.warnings()[0];
+  ASSERT_EQ(bpf_xdp_detach(static_cast<int>(after), XDP_FLAGS_DRV_MODE, nullptr), 0);
+  dataplane.mend();
+  EXPECT_EQ(dataplane.interfaces()[0].mode, "native");
+  EXPECT_TRUE(dataplane.warnings().empty());
+  EXPECT_EQ(known(), (std::set<uint32_t>{after, other}));
+
+  // A link that somebody detached by its pin.
+  const Fd link(bpf_obj_get(maps::link_pin(pins, "xdp_c0").c_str()));
+  ASSERT_EQ(bpf_link_detach(link.get()), 0);
+  EXPECT_EQ(dataplane.interfaces()[0].mode, "detached");
+  dataplane.mend();
+  EXPECT_EQ(dataplane.interfaces()[0].mode, "native");
+}
+
+TEST_F(TakeoverTest, a_removed_clsact_comes_back) {
+  agents.push_back(start_agent());
+  ASSERT_TRUE(agents.back()->wait_ready(10));
+  for (const std::string interface : {"c0", "u0"}) {
+    ASSERT_TRUE(slow_program_on(interface));
+    shell("ip netns exec " + forwarder->name() + " tc qdisc del dev " + interface + " clsact");
+  }
+  EXPECT_TRUE(eventually([&] { return slow_program_on("c0") && slow_program_on("u0"); }));
+}
+
+TEST_F(TakeoverTest, removed_pins_come_back_and_a_second_agent_takes_over) {
+  agents.push_back(start_agent());
+  ASSERT_TRUE(agents.back()->wait_ready(10));
+  const auto all = [&] {
+    auto tables = maps::Tables::open(pins);
+    return tables.ok() && access(maps::link_pin(pins, "xdp_c0").c_str(), F_OK) == 0 &&
+           access(maps::link_pin(pins, "xdp_u0").c_str(), F_OK) == 0 && access(maps::program_pin(pins, "catsbpf_slow").c_str(), F_OK) == 0;
+  };
+  ASSERT_TRUE(eventually([&] { return steered(); }));
+  Traffic traffic(*this);
+  for (const char *part : {"/links/xdp_c0", "/links", "/*", ""}) {
+    shell("rm -rf " + pins + part);
+    ASSERT_FALSE(all()) << part;
+    ASSERT_TRUE(eventually(all)) << part;
+  }
+  {
+    const Namespace::Inside inside(*forwarder);
+    auto refused = agent::open_kernel_dataplane(dataplane_options(both()));
+    ASSERT_FALSE(refused.ok());
+    EXPECT_NE(refused.error().what.find("another agent"), std::string::npos) << refused.error().what;
+  }
+  agents.back()->kill();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  agents.push_back(start_agent());
+  EXPECT_TRUE(agents.back()->wait_ready(10));
+  EXPECT_EQ(traffic.stop(), 0) << "of " << traffic.sent();
 }
 
 TEST_F(TakeoverTest, uninstall_leaves_nothing) {

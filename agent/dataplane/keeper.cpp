@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/dataplane/keeper.h"
+
+#include <net/if.h>
+
+#include <algorithm>
+
+#include "agent/dataplane/attach.h"
+#include "agent/dataplane/features.h"
+#include "agent/dataplane/pins.h"
+#include "util/log.h"
+
+namespace catsbpf::agent {
+
+namespace {
+constexpr const char *kFast = "catsbpf_xdp", *kSlow = "catsbpf_slow";
+
+std::string join(const std::vector<std::string> &words) {
+  std::string all;
+  for (const std::string &word : words) all += (all.empty() ? "" : ",") + word;
+  return all;
+}
+}  // namespace
+
+Result<> Keeper::open(const DataplaneOptions &options) {
+  pin_directory_ = options.pin_directory;
+  for (const InterfaceOptions &interface : options.interfaces) {
+    const uint32_t ifindex = if_nametoindex(interface.name.c_str());
+    if (ifindex == 0) return Error{"interface " + interface.name + " does not exist", "see `ip link`; `interfaces` in the configuration names it"};
+    attachments_.push_back({interface, ifindex, {}});
+  }
+  if (auto made = make_pin_directory(pin_directory_); !made) return made;
+  auto lock = lock_pin_directory(pin_directory_);
+  if (!lock) return lock.error();
+  lock_ = std::move(*lock);
+  return done();
+}
+
+Result<> Keeper::describe() {
+  auto map = maps::Map::open_pinned(maps::map_pin(pin_directory_, "interfaces"), maps::Access::kReadWrite);
+  if (!map) return map.error();
+  auto mapped = maps::Array<maps::interface>::map(*map);
+  if (!mapped) return mapped.error();
+  table_ = std::move(*mapped);
+  return fill_table();
+}
+
+// New interfaces first, old ones afterwards: packets of an interface that stays are known throughout.
+Result<> Keeper::fill_table() {
+  const auto table = table_.span();
+  Result<> result = done();
+  for (const Attachment &attachment : attachments_) {
+    if (attachment.ifindex == 0) continue;
+    maps::interface *place = nullptr;
+    for (uint32_t probe = 0; probe < INTERFACE_PROBES; ++probe) {
+      maps::interface &entry = table[(attachment.ifindex + probe) % MAX_INTERFACES];
+      if (entry.ifindex == attachment.ifindex) place = &entry;
+      if (entry.ifindex == 0 && !place) place = &entry;
+    }
+    if (!place) {
+      result = Error{"no place for interface " + attachment.wanted.name + " in the interface table"};
+      continue;
+    }
+    __atomic_store_n(&place->sides, attachment.wanted.side, __ATOMIC_RELEASE);
+    __atomic_store_n(&place->ifindex, attachment.ifindex, __ATOMIC_RELEASE);
+  }
+  for (maps::interface &entry : table) {
+    const bool wanted =
+        std::any_of(attachments_.begin(), attachments_.end(), [&](const auto &attachment) { return attachment.ifindex == entry.ifindex; });
+    if (entry.ifindex != 0 && !wanted) __atomic_store_n(&entry.ifindex, 0u, __ATOMIC_RELEASE);
+  }
+  return result;
+}
+
+int Keeper::program(const char *name) const { return bpf_program__fd(bpf_object__find_program_by_name(object_, name)); }
+
+Result<> Keeper::put_in_place(bpf_object *object) {
+  object_ = object;
+  std::vector<std::string> keep;
+  for (Attachment &attachment : attachments_) {
+    const InterfaceOptions &wanted = attachment.wanted;
+    if (auto attached = attach_slow(wanted.name, attachment.ifindex, program(kSlow)); !attached) return attached;
+    auto link = attach_xdp(pinned_xdp(pin_directory_, wanted.name), wanted, attachment.ifindex, program(kFast));
+    if (!link) return link.error();
+    attachment.link = std::move(*link);
+    const std::string pin = xdp_pin(pin_directory_, wanted.name);
+    if (!is_pinned(attachment.link.get(), pin))
+      if (auto pinned = replace_pin(attachment.link.get(), pin); !pinned) return pinned;
+    keep.push_back(wanted.name);
+  }
+  for (const std::string &name : detach_others(pin_directory_, keep)) log::info("interface no longer configured: detached interface={}", name);
+  return put_traces_in_place();
+}
+
+// Redirect errors are tp_btf programs; the rest has a hook of its own.
+Result<> Keeper::put_traces_in_place() {
+  bpf_program *program = nullptr;
+  bpf_object__for_each_program(program, object_) {
+    const std::string name = bpf_program__name(program);
+    if (bpf_program__type(program) == BPF_PROG_TYPE_TRACING) {
+      auto link = attach_trace(name, bpf_program__fd(program));
+      if (!link) return link.error();
+      const std::string pin = maps::link_pin(pin_directory_, name);
+      if (auto pinned = replace_pin(link->get(), pin); !pinned) return pinned;
+      traces_.emplace_back(pin, std::move(*link));
+    }
+    if (auto pinned = replace_pin(bpf_program__fd(program), maps::program_pin(pin_directory_, name)); !pinned) return pinned;
+  }
+  return done();
+}
+
+std::vector<Dataplane::InterfaceView> Keeper::interfaces() const {
+  std::vector<Dataplane::InterfaceView> views;
+  for (const Attachment &attachment : attachments_) {
+    const InterfaceOptions &wanted = attachment.wanted;
+    const uint32_t ifindex = if_nametoindex(wanted.name.c_str());
+    const bool attached = ifindex != 0 && xdp_in_place(attachment.link, wanted, ifindex, program(kFast));
+    views.push_back({wanted.name, ifindex, wanted.side, attached ? wanted.mode : "detached"});
+  }
+  return views;
+}
+
+// Interfaces before pins: what is attached without a pin still serves as long as the agent runs.
+void Keeper::mend() {
+  if (!object_) return;
+  std::vector<std::string> wrong;
+  for (Attachment &attachment : attachments_) mend_interface(attachment, wrong);
+  if (auto pinned = mend_pins(); !pinned) wrong.push_back(pinned.error().what);
+  for (const std::string &text : wrong)
+    if (std::find(warnings_.begin(), warnings_.end(), text) == warnings_.end()) log::warn("{}", text);
+  warnings_ = std::move(wrong);
+  take_libbpf_messages();  // "no such filter" and the like are no news
+}
+
+void Keeper::mend_interface(Attachment &attachment, std::vector<std::string> &wrong) {
+  const InterfaceOptions &wanted = attachment.wanted;
+  const uint32_t before = attachment.ifindex, now = if_nametoindex(wanted.name.c_str());
+  if (now != before) {
+    // Renamed or moved away, the old one may live on: it is none of ours any more.
+    detach(pin_directory_, wanted.name, before, std::move(attachment.link));
+    attachment.ifindex = now;
+    if (auto filled = fill_table(); !filled) wrong.push_back(filled.error().what);
+  }
+  if (now == 0) return wrong.push_back("interface " + wanted.name + " does not exist");
+  std::vector<std::string> back;
+  if (!slow_in_place(now, program(kSlow))) {
+    if (auto attached = attach_slow(wanted.name, now, program(kSlow)); attached)
+      back.push_back("tc");
+    else
+      wrong.push_back(attached.error().what);
+  }
+  if (!xdp_in_place(attachment.link, wanted, now, program(kFast))) {
+    if (auto link = attach_xdp(std::move(attachment.link), wanted, now, program(kFast)); link) {
+      attachment.link = std::move(*link);
+      back.push_back("xdp");
+      const std::string pin = xdp_pin(pin_directory_, wanted.name);
+      if (!is_pinned(attachment.link.get(), pin))
+        if (auto pinned = replace_pin(attachment.link.get(), pin); !pinned) log::debug("{}", pinned.error().what);  // mend_pins() will say so
+    } else {
+      wrong.push_back(link.error().what + (link.error().hint.empty() ? "" : " (" + link.error().hint + ")"));
+    }
+  }
+  if (back.empty()) return;
+  log::warn("programs attached anew interface={} ifindex={} programs={} reason={}", wanted.name, now, join(back),
+            now == before ? "they were removed" : "the interface was made anew");
+}
+
+std::vector<Keeper::Pin> Keeper::pins() const {
+  std::vector<Pin> all;
+  bpf_map *map = nullptr;
+  bpf_object__for_each_map(map, object_)
+    if (!bpf_map__is_internal(map)) all.push_back({maps::map_pin(pin_directory_, bpf_map__name(map)), bpf_map__fd(map)});
+  bpf_program *program = nullptr;
+  bpf_object__for_each_program(program, object_)
+    all.push_back({maps::program_pin(pin_directory_, bpf_program__name(program)), bpf_program__fd(program)});
+  for (const auto &[pin, link] : traces_) all.push_back({pin, link.get()});
+  for (const Attachment &attachment : attachments_)
+    if (attachment.link.valid()) all.push_back({xdp_pin(pin_directory_, attachment.wanted.name), attachment.link.get()});
+  return all;
+}
+
+// A pin of somebody else's object (of an agent that failed to start, say) in the place of ours gives way.
+Result<> Keeper::mend_pins() {
+  if (auto kept = keep_pin_directory(pin_directory_, lock_); !kept) return kept;
+  std::vector<std::string> back;
+  for (const Pin &pin : pins()) {
+    if (is_pinned(pin.fd, pin.path)) continue;
+    if (auto pinned = replace_pin(pin.fd, pin.path); !pinned) return pinned;
+    back.push_back(pin.path.substr(pin_directory_.size() + 1));
+  }
+  if (!back.empty()) log::warn("pins were removed and are made anew directory={} pins={}", pin_directory_, join(back));
+  return done();
+}
+
+}  // namespace catsbpf::agent

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeps the data plane in place while the agent runs: programs on interfaces and tracepoints, the interface
+// table, pins. In: the options and the loaded object. Out: the same found in the kernel, a log line for each
+// thing put back, a warning for each that cannot be. Open links outlive their pins, so removed pins cost nothing.
+#pragma once
+
+#include <bpf/libbpf.h>
+
+#include <string>
+#include <vector>
+
+#include "agent/dataplane/dataplane.h"
+#include "maps/map.h"
+#include "util/fd.h"
+#include "util/result.h"
+
+namespace catsbpf::agent {
+
+class Keeper {
+ public:
+  // Finds the interfaces (all must exist), makes and locks the pin directory.
+  Result<> open(const DataplaneOptions &options);
+  // Writes the interface table, which is pinned by now.
+  Result<> describe();
+  // Attaches and pins. `object` outlives the keeper.
+  Result<> put_in_place(bpf_object *object);
+
+  void mend();
+  const std::vector<std::string> &warnings() const { return warnings_; }
+  std::vector<Dataplane::InterfaceView> interfaces() const;
+
+ private:
+  struct Attachment {
+    InterfaceOptions wanted;
+    uint32_t ifindex = 0;  // 0: gone
+    Fd link;
+  };
+  struct Pin {
+    std::string path;
+    int fd;
+  };
+  Result<> fill_table();
+  Result<> put_traces_in_place();
+  void mend_interface(Attachment &attachment, std::vector<std::string> &wrong);
+  Result<> mend_pins();
+  std::vector<Pin> pins() const;
+  int program(const char *name) const;
+
+  std::string pin_directory_;
+  Fd lock_;
+  bpf_object *object_ = nullptr;
+  maps::Array<maps::interface> table_;
+  std::vector<Attachment> attachments_;
+  std::vector<std::pair<std::string, Fd>> traces_;  // pin and link
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace catsbpf::agent
