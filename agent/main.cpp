@@ -166,6 +166,7 @@ Result<> Agent::start_selector() {
   for (const auto &forwarder : config_.forwarders) selector.forwarders.insert(forwarder.name);
   selector.restart_hold = config_.restart_hold;
   selector.hold = tables_->view_header().epoch > 0;
+  selector.measures = config_.has(Role::kNetworkMetricAgent);
   selector.programmed = programmed_instances();
   if (auto r = take(PathSelector::open(io_, table_, *sessions_, *programmer_, selector), selector_); !r) return r;
   parts_.sessions = sessions_.get();

@@ -199,6 +199,13 @@ std::vector<Candidate> WholeTable::all() const {
   return out;
 }
 
+std::set<std::string> WholeTable::egresses() const {
+  std::set<std::string> all;
+  for (const auto &[key, owned] : rows_)
+    if (!owned.dead) all.insert(egresses_of(owned).begin(), egresses_of(owned).end());
+  return all;
+}
+
 std::optional<std::pair<std::string, Row>> WholeTable::owner(const RowKey &key) const {
   const auto found = rows_.find(key);
   if (found == rows_.end()) return std::nullopt;

@@ -73,6 +73,8 @@ class WholeTable {
   std::vector<Candidate> candidates(uint32_t cs_id) const;
   // All rows of all services, for `catsbpf instances`.
   std::vector<Candidate> all() const;
+  // All egresses by which a row that is not dead may be reached.
+  std::set<std::string> egresses() const;
   // The owner of a row: (origin, row).
   std::optional<std::pair<std::string, Row>> owner(const RowKey &key) const;
 

@@ -58,7 +58,9 @@ void PathSelector::put_service(const v1::Service &service) { touch(table_.put_se
 void PathSelector::remove_service(const std::string &service_id) { touch(table_.remove_service(service_id)); }
 
 void PathSelector::put_metric(const std::string &egress, const cmas::NetworkMetric &metric) {
+  const bool first = !table_.metric(egress);
   touch(table_.put_metric(egress, metric));
+  if (first && holding_) check_hold();
 }
 
 void PathSelector::heard(const std::string &origin, uint64_t epoch, uint64_t sequence, const cmas::WholeTable::Services &services) {
@@ -211,22 +213,32 @@ void PathSelector::platform_known() {
 
 std::string PathSelector::waiting_for() const {
   std::string text = platform_known_ ? "" : "the platform's catalogue";
-  for (const auto &name : sessions_.unsynced()) text += (text.empty() ? "" : ", ") + name + "'s rows";
+  const auto add = [&](const std::string &what) { text += (text.empty() ? "" : ", ") + what; };
+  for (const auto &name : sessions_.unsynced()) add(name + "'s rows");
+  // Else all new flows would go to whoever was measured first.
+  if (options_.measures)
+    for (const auto &egress : table_.egresses())
+      if (options_.forwarders.contains(egress) && !table_.metric(egress)) add("the delay to " + egress);
   return text;
 }
 
 void PathSelector::begin_hold() {
-  if (!options_.hold) return;
+  const auto limit = options_.hold ? options_.restart_hold : options_.start_hold;
+  if (limit.count() == 0) return;
   holding_ = true;
   programmer_.hold(waiting_for());
-  log::info("the view in force stays until all is known: waiting for {}, at most {} s", waiting_for(),
-            std::chrono::duration<double>(options_.restart_hold).count());
+  log::info("{} until all is known: waiting for {}, at most {} s", options_.hold ? "the view in force stays" : "the first view waits",
+            waiting_for(), std::chrono::duration<double>(limit).count());
   sessions_.on_synced([this, alive = std::weak_ptr(alive_)] {
     if (!alive.expired()) check_hold();
   });
-  hold_timer_.expires_after(options_.restart_hold);
+  end_hold_after(limit);
+}
+
+void PathSelector::end_hold_after(std::chrono::milliseconds limit) {
+  hold_timer_.expires_after(limit);
   hold_timer_.async_wait([this](const boost::system::error_code &error) {
-    if (!error) release_hold("restart_hold is over, still waiting for " + waiting_for());
+    if (!error) release_hold("waited long enough, still for " + waiting_for());
   });
 }
 
@@ -237,8 +249,13 @@ void PathSelector::check_hold() {
     forget_withdrawn("");
   }
   if (!holding_) return;
-  if (known) return release_hold("all is known");
-  programmer_.hold(waiting_for());
+  const auto waiting = waiting_for();
+  if (waiting.empty()) return release_hold("all is known");
+  programmer_.hold(waiting);
+  // An egress that never answers must not keep the others waiting.
+  if (!known || std::exchange(measuring_, true)) return;
+  const auto left = hold_timer_.expiry() - cmas::Clock::now();
+  if (left > options_.start_hold) end_hold_after(options_.start_hold);
 }
 
 void PathSelector::release_hold(const std::string &why) {

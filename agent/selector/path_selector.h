@@ -32,6 +32,10 @@ struct SelectorOptions {
   std::set<std::string> forwarders;    // egresses to which a path is configured
   std::set<std::string> sites;         // of the configured C-SMAs
   std::chrono::milliseconds restart_hold{30'000};
+  // No view is in force: the first one waits so long for the catalogue, all rows and all paths' delays. And
+  // after a restart, once catalogue and rows are known, so long for the delays. 0: not at all.
+  std::chrono::milliseconds start_hold{2'000};
+  bool measures = false;  // a C-NMA feeds put_metric()
   // Packets see the view of an agent before this one: it stays in force until this agent knows as much.
   bool hold = false;
   // Instances of that view. Those that no row names keep their flows until all origins have spoken.
@@ -81,6 +85,7 @@ class PathSelector {
                SelectorOptions options);
   Result<> load();
   void begin_hold();
+  void end_hold_after(std::chrono::milliseconds limit);
   void check_hold();
   void release_hold(const std::string &why);
   std::string waiting_for() const;
@@ -126,7 +131,7 @@ class PathSelector {
   std::map<uint32_t, Shift> shifts_;
   boost::asio::steady_timer log_timer_, hold_timer_, dead_timer_;
   bool log_armed_ = false, sessions_due_ = false;
-  bool holding_ = false, platform_known_ = false;
+  bool holding_ = false, platform_known_ = false, measuring_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -151,6 +151,7 @@ class SelectorTest : public ::testing::Test {
     SelectorOptions o;
     o.forwarders = {"f2", "f3"};
     o.sites = {"site-2", "site-3"};
+    o.start_hold = std::chrono::milliseconds(0);
     return o;
   }
   void open(SelectorOptions o) {

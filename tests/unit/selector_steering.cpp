@@ -279,10 +279,55 @@ TEST_F(Steering, restart_does_not_wait_longer_than_it_may) {
   EXPECT_THAT(programmer_.instances(1), ElementsAre(3));
 }
 
-TEST_F(Steering, first_start_holds_nothing) {
-  owners_.not_synced = {"f2"};
-  open();
+// Else all new flows would go to the site that was measured first.
+TEST_F(Steering, restart_waits_for_the_first_delay_of_each_path_that_leads_to_rows) {
+  auto o = options();
+  o.hold = o.measures = true;
+  o.start_hold = std::chrono::seconds(60);
+  o.forwarders.insert("f9");  // leads to no row
+  open(o);
+  selector_->put_service(service("AR1", 1));
+  rows("f2", {row(1, 1, 3, 4)});
+  rows("f3", {row(1, 3, 4, 6)});
+  selector_->platform_known();
+  EXPECT_EQ(programmer_.held, "the delay to f2, the delay to f3");
+  selector_->put_metric("f3", {cmas::Micros(20'000), {}, 0, cmas::Clock::now()});
+  EXPECT_EQ(programmer_.held, "the delay to f2");
+  selector_->put_metric("f2", {cmas::Micros(10'000), {}, 0, cmas::Clock::now()});
   EXPECT_FALSE(programmer_.held);
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(1, 3));
+}
+
+TEST_F(Steering, an_egress_that_never_answers_holds_no_longer_than_it_may) {
+  auto o = options();
+  o.hold = o.measures = true;
+  o.start_hold = std::chrono::milliseconds(50);
+  open(o);
+  selector_->put_service(service("AR1", 1));
+  rows("f2", {row(1, 1, 3, 4)});
+  rows("f3", {row(1, 3, 4, 6)});
+  selector_->put_metric("f3", {cmas::Micros(20'000), {}, 0, cmas::Clock::now()});
+  const auto known = std::chrono::steady_clock::now();
+  selector_->platform_known();
+  EXPECT_EQ(programmer_.held, "the delay to f2");
+  until([&] { return !programmer_.held.has_value(); });
+  EXPECT_LT(std::chrono::steady_clock::now() - known, std::chrono::seconds(5)) << "restart_hold is 30 s";
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
+}
+
+TEST_F(Steering, first_start_waits_until_all_is_known_but_not_for_long) {
+  auto o = options();
+  o.start_hold = std::chrono::milliseconds(50);
+  o.measures = true;
+  owners_.not_synced = {"f2"};
+  open(o);
+  EXPECT_EQ(programmer_.held, "the platform's catalogue, f2's rows");
+  selector_->put_service(service("AR1", 1));
+  rows("f3", {row(1, 3, 4, 6)});
+  selector_->platform_known();
+  EXPECT_EQ(programmer_.held, "f2's rows, the delay to f3");
+  until([&] { return !programmer_.held.has_value(); });
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
 }
 
 // ---- publications ----
