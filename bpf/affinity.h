@@ -8,40 +8,100 @@
 #include "place.h"
 #include "siphash.h"
 
+/* What of the tuple is the flow. */
+struct flow_words {
+	struct address source;
+	struct address destination;
+	__u64 rest;        /* ports and protocol */
+	__u32 family;
+	__u32 pad;
+};
+
 /* IPv4 flows hash two words, IPv6 flows five; the length in the last block keeps them apart. */
-static __always_inline int hash_flow(struct packet *p)
+static __always_inline __u64 hash_words(const struct flow_words *w)
 {
-	const struct service_record *service = p->service;
 	__u32 zero = 0;
 	struct secret *key = bpf_map_lookup_elem(&secret, &zero);
 	struct siphash sip;
-	__u64 rest;
 
 	if (!key)
 		return 0;
-	rest = (__u64)(p->target & 0xffff) << 48 | (__u64)(p->protocol & service->protocol_mask) << 32 |
-	       (__u32)(bpf_ntohs(p->source_port) & service->source_port_mask) << 16 |
-	       (bpf_ntohs(p->destination_port) & service->destination_port_mask);
 	sip = sip_start(key->key[0], key->key[1]);
-	if (p->family == FAMILY_IPV4) {
-		__u64 pair = IPV4_OF(p->source.low) & ~service->source_ignore4;
-
-		if (service->destination)
-			pair |= (__u64)IPV4_OF(p->destination.low) << 32;
-		sip_word(&sip, pair);
-		sip_word(&sip, rest);
-		p->hash = sip_end(&sip, 2);
-	} else {
-		sip_word(&sip, p->source.high & service->source_mask.high);
-		sip_word(&sip, p->source.low & service->source_mask.low);
-		sip_word(&sip, service->destination ? p->destination.high : 0);
-		sip_word(&sip, service->destination ? p->destination.low : 0);
-		sip_word(&sip, rest);
-		p->hash = sip_end(&sip, 5);
+	if (w->family == FAMILY_IPV4) {
+		sip_word(&sip, (__u64)IPV4_OF(w->destination.low) << 32 | IPV4_OF(w->source.low));
+		sip_word(&sip, w->rest);
+		return sip_end(&sip, 2);
 	}
+	sip_word(&sip, w->source.high);
+	sip_word(&sip, w->source.low);
+	sip_word(&sip, w->destination.high);
+	sip_word(&sip, w->destination.low);
+	sip_word(&sip, w->rest);
+	return sip_end(&sip, 5);
+}
+
+/* One comparison, not one branch per mask: each would double the verifier's work behind it. */
+static __always_inline int is_whole_tuple(const struct packet *p)
+{
+	const struct service_record *service = p->service;
+	__u64 left_out = (__u64)(service->source_port_mask ^ 0xffff) | (service->destination_port_mask ^ 0xffff) |
+			 (service->protocol_mask ^ 0xff) | (service->destination ^ 1);
+
+	left_out |= p->family == FAMILY_IPV4 ? service->source_ignore4 :
+					       ~(service->source_mask.high & service->source_mask.low);
+	return !left_out;
+}
+
+/* Nothing is masked, the default: the words are the packet's alone, so that the processor hashes while
+ * the service is still being looked up; the branch is predicted. */
+static __always_inline __u64 hash_whole(const struct packet *p)
+{
+	struct flow_words words = {
+		.source = p->source,
+		.destination = p->destination,
+		.rest = (__u64)p->protocol << 32 | (__u32)p->source_port << 16 | p->destination_port,
+		.family = p->family,
+	};
+
+	return hash_words(&words);
+}
+
+/* Not inlined: merged with the whole tuple's, the words would wait for the masks again. */
+__noinline __u64 hash_of_words(const struct flow_words *words)
+{
+	return words ? hash_words(words) : 0;
+}
+
+/* The service's handle is one of the words, for masks may make two services' flows alike; bit 63 keeps
+ * them apart from whole tuples. */
+static __always_inline __u64 hash_masked(const struct packet *p)
+{
+	const struct service_record *service = p->service;
+	struct flow_words words = {
+		.source = p->source,
+		.rest = 1ULL << 63 | (__u64)(p->target & 0x7fff) << 48 |
+			(__u64)(p->protocol & service->protocol_mask) << 32 |
+			(__u32)(bpf_ntohs(p->source_port) & service->source_port_mask) << 16 |
+			(bpf_ntohs(p->destination_port) & service->destination_port_mask),
+		.family = p->family,
+	};
+
+	if (service->destination)
+		words.destination = p->destination;
+	if (p->family == FAMILY_IPV4) {
+		words.source.low = IPV4_MAPPED(IPV4_OF(p->source.low) & ~service->source_ignore4);
+	} else {
+		words.source.high &= service->source_mask.high;
+		words.source.low &= service->source_mask.low;
+	}
+	return hash_of_words(&words);
+}
+
+static __always_inline void hash_flow(struct packet *p)
+{
+	p->hash = likely(is_whole_tuple(p)) ? hash_whole(p) : hash_masked(p);
 	if (unlikely(!(p->hash >> FLOW_TAG_SHIFT)))
 		p->hash |= 1ULL << FLOW_TAG_SHIFT; /* a tag of 0 would match free entries */
-	return 1;
 }
 
 /* The flow's word when it is in this line, else 0. Counts the packet. */
@@ -74,6 +134,19 @@ static __always_inline int resolve_slot(struct packet *p)
 	return p->path && (p->path->state == PATH_RESOLVED || p->path->state == PATH_UNRESOLVED);
 }
 
+/* Sources that no host may have; asked for new flows only, so that none of them ever has an entry. */
+static __always_inline int is_martian(const struct packet *p)
+{
+	if (p->family == FAMILY_IPV4) {
+		__u8 first = bpf_ntohl(IPV4_OF(p->source.low)) >> 24;
+
+		return first == 0 || first == 127 || first >= 224;
+	}
+	return (bpf_be64_to_cpu(p->source.high) >> 56) == 0xff || /* multicast */
+	       (bpf_be64_to_cpu(p->source.high) >> 54) == 0x3fa || /* fe80::/10 does not leave its link */
+	       (!p->source.high && bpf_be64_to_cpu(p->source.low) <= 1);
+}
+
 /* The rare ways: a new flow, one that has lost its instance, one that leaves the bypass. */
 static __always_inline enum outcome affinity_slow(struct packet *p)
 {
@@ -89,7 +162,11 @@ static __always_inline enum outcome affinity_slow(struct packet *p)
 		.syn = p->syn,
 		.bypass = p->bypass,
 	};
-	int placed = place_flow(&request);
+	int placed;
+
+	if (is_martian(p))
+		return OUTCOME_martian;
+	placed = place_flow(&request);
 
 	if (placed < 0)
 		return (enum outcome)-placed;
@@ -104,8 +181,7 @@ static __always_inline enum outcome affinity(struct packet *p)
 	struct flow_line *line;
 	__u32 key;
 
-	if (!hash_flow(p))
-		return OUTCOME_no_instance;
+	hash_flow(p);
 	key = first_line(p->hash);
 	line = bpf_map_lookup_elem(&flows, &key);
 	if (!line)

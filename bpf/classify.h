@@ -16,7 +16,7 @@ static __always_inline enum outcome classify_interface(struct packet *p)
 		struct interface *interface = bpf_map_lookup_elem(&interfaces, &key);
 
 		if (interface && interface->ifindex == ifindex) {
-			p->sides = interface->sides;
+			p->interface = interface;
 			return OUTCOME_next;
 		}
 	}
@@ -134,26 +134,25 @@ __noinline int find_rule(struct rule_request *r)
 	return 0;
 }
 
-/* Sources that no host may have, and frames that were not sent to us alone: the kernel's business. */
-static __always_inline int is_martian(const struct packet *p)
+/* Frames to other hosts come where a switch floods or somebody listens (promiscuous mode), frames to
+ * many by themselves: neither is for this router to forward. */
+static __always_inline int is_to_us(const struct packet *p)
 {
-	__u8 *ethernet = packet_data(p);
+	const __u8 *mac = p->interface->mac;
+	void *ethernet = packet_data(p);
+	__u32 known, other;
 
-	if ((void *)(ethernet + ETH_HLEN) > packet_end(p) || ethernet[0] & 1)
-		return 1;
-	if (p->family == FAMILY_IPV4) {
-		__u8 first = bpf_ntohl(IPV4_OF(p->source.low)) >> 24;
-
-		return first == 0 || first == 127 || first >= 224;
-	}
-	return (bpf_be64_to_cpu(p->source.high) >> 56) == 0xff ||
-	       (!p->source.high && bpf_be64_to_cpu(p->source.low) <= 1);
+	if (ethernet + ETH_HLEN > packet_end(p))
+		return 0;
+	known = load16(mac) | load16(mac + 2) | load16(mac + 4);
+	other = (load16(ethernet) ^ load16(mac)) | (load16(ethernet + 2) ^ load16(mac + 2)) |
+		(load16(ethernet + 4) ^ load16(mac + 4));
+	return !(known ? other : *(__u8 *)ethernet & 1);
 }
 
 /* Protocol and ports: longest prefix with a rule for the packet. */
-static __always_inline int find_service(const struct packet *p, const struct locator *found)
+static __always_inline int find_further_rule(const struct packet *p, __u16 port)
 {
-	__u16 port = bpf_ntohs(p->destination_port);
 	struct rule_request request = {
 		.destination = p->destination,
 		.view = p->view,
@@ -163,9 +162,16 @@ static __always_inline int find_service(const struct packet *p, const struct loc
 		.echo = p->echo,
 	};
 
+	return find_rule(&request);
+}
+
+static __always_inline int find_service(const struct packet *p, const struct locator *found)
+{
+	__u16 port = bpf_ntohs(p->destination_port);
+
 	if (likely(rule_matches(found, p->protocol, p->echo, port)))
 		return 1 + (int)(found->target & (MAX_SERVICES - 1));
-	return find_rule(&request);
+	return find_further_rule(p, port);
 }
 
 static __always_inline enum outcome classify_service(struct packet *p, const struct locator *found)
@@ -186,9 +192,18 @@ static __always_inline enum outcome classify_service(struct packet *p, const str
 		return OUTCOME_not_ours;
 	if (unlikely(p->ttl <= 1))
 		return OUTCOME_ttl_expired;
-	if (unlikely(is_martian(p)))
+	if (unlikely(!is_to_us(p)))
 		return OUTCOME_martian;
 	return OUTCOME_next;
+}
+
+/* UDP to the tunnel port; asked for packets to a forwarder's address only. */
+static __always_inline int is_tunnel_packet(const struct packet *p)
+{
+	__be16 *udp = packet_data(p) + (p->transport & MAX_TRANSPORT_OFFSET);
+
+	return p->family == FAMILY_IPV4 && p->protocol == IPPROTO_UDP && !p->fragment &&
+	       (void *)(udp + 2) <= packet_end(p) && udp[1] == bpf_htons(GENEVE_PORT);
 }
 
 static __always_inline enum outcome classify(struct packet *p)
@@ -206,11 +221,11 @@ static __always_inline enum outcome classify(struct packet *p)
 		return OUTCOME_not_ours; /* no IPv4 service is reached by an IPv6 packet */
 	p->locator_kind = found->kind;
 	p->target = found->target;
-	if (found->kind == LOCATOR_SERVICE && p->sides & SIDE_CLIENT)
-		return classify_service(p, found);
-	if (found->kind == LOCATOR_TUNNEL && p->sides & SIDE_UNDERLAY)
-		return OUTCOME_next;
-	return OUTCOME_not_ours;
+	if (found->kind == LOCATOR_SERVICE)
+		return p->interface->sides & SIDE_CLIENT ? classify_service(p, found) : OUTCOME_not_ours;
+	if (!(p->interface->sides & SIDE_UNDERLAY))
+		return is_tunnel_packet(p) ? OUTCOME_tunnel_from_outside : OUTCOME_not_ours;
+	return found->kind == LOCATOR_TUNNEL && is_to_us(p) ? OUTCOME_next : OUTCOME_not_ours;
 }
 
 #endif

@@ -150,8 +150,6 @@ static __always_inline enum outcome decap(struct packet *p, struct tunnel *t)
 		p->traffic_class = (p->traffic_class & ~ECN_MASK) | ecn;
 		write_traffic_class(p, inner, p->traffic_class);
 	}
-	if (p->ttl <= 1)
-		return OUTCOME_ttl_expired; /* decapsulated: the kernel answers for the inner packet */
 	return OUTCOME_next;
 }
 

@@ -44,6 +44,64 @@ static __always_inline struct slow_mark delivery_mark(const struct packet *p, co
 	return mark;
 }
 
+struct destination_request {
+	struct address destination;
+	__u32 cs_id;
+	__u32 view;
+	__u32 family;
+	__u32 pad;
+};
+
+/* Is the destination an address of the service? A global subprogram, to be verified by itself. */
+__noinline int is_address_of_service(const struct destination_request *r)
+{
+	struct packet p = {};
+	struct view_header *header;
+	struct locator *rule;
+	__u32 view;
+
+	if (!r)
+		return 0;
+	view = r->view & 1;
+	header = bpf_map_lookup_elem(&view_headers, &view);
+	if (!header || !header->services)
+		return 1; /* no platform here: the addresses of services are not known */
+	p.destination = r->destination;
+	p.family = r->family;
+	p.view = view;
+	rule = find_destination(&p, header);
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < LOCATOR_CHAIN; i++) {
+		struct service_record *service;
+		__u32 key;
+
+		if (!rule || rule->kind != LOCATOR_SERVICE)
+			return 0;
+		key = view * MAX_SERVICES + (rule->target & (MAX_SERVICES - 1));
+		service = bpf_map_lookup_elem(&services, &key);
+		if (service && service->cs_id == r->cs_id)
+			return 1;
+		if (!rule->next)
+			return 0;
+		key = view * MAX_LOCATORS + ((rule->next - 1) & (MAX_LOCATORS - 1));
+		rule = bpf_map_lookup_elem(&locators, &key);
+	}
+	return 0;
+}
+
+/* A forwarder sends to addresses of the service only; who spoofs one must not reach other hosts. */
+static __always_inline int is_of_service(const struct packet *p, __u32 cs_id)
+{
+	struct destination_request request = {
+		.destination = p->destination,
+		.cs_id = cs_id,
+		.view = p->view,
+		.family = p->family,
+	};
+
+	return is_address_of_service(&request);
+}
+
 static __always_inline enum outcome deliver(struct packet *p, const struct tunnel *t)
 {
 	struct delivery *delivery;
@@ -54,6 +112,10 @@ static __always_inline enum outcome deliver(struct packet *p, const struct tunne
 	delivery = find_delivery(t, &index);
 	if (!delivery)
 		return OUTCOME_unknown_instance;
+	if (unlikely(!is_of_service(p, t->cs_id)))
+		return OUTCOME_foreign_destination;
+	if (p->ttl <= 1)
+		return OUTCOME_ttl_expired; /* decapsulated: the kernel answers for the inner packet */
 	data = packet_data(p);
 	if (data + ETH_HLEN + sizeof(struct iphdr) > packet_end(p))
 		return OUTCOME_tunnel_malformed;

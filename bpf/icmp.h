@@ -23,11 +23,6 @@ struct icmp_header {
 	__be32 value; /* IPv4: next-hop MTU in the lower half; IPv6: MTU */
 };
 
-static __always_inline __u16 load16(const void *from)
-{
-	return *(const __u16 *)from;
-}
-
 /* Room for `headers` bytes between Ethernet and IP header; the frame cut behind `quote` bytes of the
  * packet; Ethernet addresses swapped. */
 static __always_inline int make_room(struct xdp_md *context, int headers, int quote, __be16 type)

@@ -12,7 +12,8 @@
 #define DROPPED                                                                                      \
 	(OUTCOME_BIT(next) | OUTCOME_BIT(packet_too_big_dropped) | OUTCOME_BIT(encap_failed) |       \
 	 OUTCOME_BIT(tunnel_malformed) | OUTCOME_BIT(unknown_instance) | OUTCOME_BIT(decap_failed) | \
-	 OUTCOME_BIT(slow_impossible) | OUTCOME_BIT(ecn_dropped))
+	 OUTCOME_BIT(slow_impossible) | OUTCOME_BIT(ecn_dropped) |                              \
+	 OUTCOME_BIT(tunnel_from_outside) | OUTCOME_BIT(foreign_destination))
 
 static __always_inline void count(void *counters, __u32 key, __u64 packets, __u64 bytes)
 {
@@ -31,7 +32,10 @@ static __always_inline int finish(const struct packet *p, enum outcome outcome)
 		return XDP_REDIRECT;
 	if (DROPPED >> outcome & 1)
 		return XDP_DROP;
-	return outcome == OUTCOME_packet_too_big ? XDP_TX : XDP_PASS;
+	/* Back where it came from; not by XDP_TX, after which veth wakes a peer only if it has a program. */
+	if (outcome == OUTCOME_packet_too_big)
+		return bpf_redirect(p->context->ingress_ifindex, 0);
+	return XDP_PASS;
 }
 
 #endif

@@ -23,7 +23,7 @@
 struct packet {
 	struct xdp_md *context;
 	__u32 bytes;                /* of the frame as it arrived: what counters count */
-	__u32 sides;                /* of the interface it came in by */
+	const struct interface *interface; /* that it came in by */
 	__u32 view;                 /* side of the view, read once per packet */
 	__u32 bypass;
 
@@ -60,6 +60,11 @@ static __always_inline void *packet_data(const struct packet *p)
 static __always_inline void *packet_end(const struct packet *p)
 {
 	return (void *)(long)p->context->data_end;
+}
+
+static __always_inline __u16 load16(const void *from)
+{
+	return *(const __u16 *)from;
 }
 
 /* IPv4 as ::ffff:a.b.c.d, in the two halves of a struct address. */

@@ -51,7 +51,9 @@ static __always_inline __u32 first_line(__u64 hash)
 
 static __always_inline __u32 second_line(__u64 hash)
 {
-	__u32 line = (__u32)(hash >> 24) & flow_line_mask;
+	/* The bits above the first line's are the tag's: mixed with the first line they tell apart flows
+	 * whose tags are equal. */
+	__u32 line = (__u32)(hash ^ hash >> FLOW_TAG_SHIFT) & flow_line_mask;
 
 	return line == first_line(hash) ? line ^ 1 : line;
 }

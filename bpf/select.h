@@ -40,6 +40,8 @@ static __always_inline __u32 select_by_ring(const struct service_record *service
 {
 	__u32 point = hash >> 32;
 
+	if (!service->ring_slots)
+		return 0; /* ring_first means nothing then */
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < SELECT_TRIES; i++, point += 0x9e3779b9u) {
 		__u32 index = ((__u64)point * service->ring_slots) >> 32;

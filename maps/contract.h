@@ -76,8 +76,10 @@ enum interface_side {
 struct interface {
 	__u32 ifindex;           /* 0: free. Found at (ifindex + i) % MAX_INTERFACES, i < INTERFACE_PROBES */
 	__u32 sides;             /* enum interface_side, or-ed */
+	__u8 mac[6];             /* frames to other addresses are not for us; all zero: not checked */
+	__u8 pad[2];
 };
-CATSBPF_ASSERT(sizeof(struct interface) == 8, "interface");
+CATSBPF_ASSERT(sizeof(struct interface) == 16, "interface");
 
 /* ---- the view: exists twice, [side] or [side * MAX + i]; published whole by control.view ---- */
 struct prefix_length {
@@ -92,11 +94,13 @@ struct view_header {
 	__u64 locator_seed;
 	__u32 lengths4;          /* used entries of length4, longest prefix first */
 	__u32 lengths6;
+	__u32 services;          /* service locators in the view; 0: the addresses of services are not known here */
+	__u32 pad;
 	struct prefix_length length4[MAX_PREFIX_LENGTHS];
 	struct prefix_length length6[MAX_PREFIX_LENGTHS];
 };
 CATSBPF_ASSERT(sizeof(struct prefix_length) == 24, "prefix_length");
-CATSBPF_ASSERT(sizeof(struct view_header) == 32 + 8 * 24, "view_header");
+CATSBPF_ASSERT(sizeof(struct view_header) == 40 + 8 * 24, "view_header");
 
 enum locator_kind {
 	LOCATOR_FREE = 0,

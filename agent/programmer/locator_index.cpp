@@ -217,7 +217,10 @@ Result<> LocatorIndex::write(std::span<maps::locator> table, maps::view_header &
   std::set<uint8_t, std::greater<>> lengths[2];
   for (const auto &[key, chain] : chains_) lengths[is_v4(chain.front().rule)].insert(key.length);
   header.locator_seed = seed;
-  header.lengths4 = header.lengths6 = 0;
+  header.lengths4 = header.lengths6 = header.services = 0;
+  for (const auto &[key, chain] : chains_)
+    header.services += static_cast<uint32_t>(
+        std::count_if(chain.begin(), chain.end(), [](const Owned &o) { return o.rule.kind == maps::LOCATOR_SERVICE; }));
   for (uint8_t length : lengths[1]) header.length4[header.lengths4++] = prefix_length_of(length);
   for (uint8_t length : lengths[0]) header.length6[header.lengths6++] = prefix_length_of(length);
   return done();

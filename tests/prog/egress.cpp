@@ -147,11 +147,55 @@ TEST_F(Egress, inner_ttl_used_up_passes_decapsulated_to_the_kernel) {
   EXPECT_EQ(difference(ethernet(kRouterMac, kCoreMac, kIpv4Type, ip(inner)), answer.packet), "");
 }
 
+TEST_F(Egress, inner_destination_must_be_an_address_of_the_service) {
+  for (const char *foreign : {"10.2.0.11", "224.0.0.5", "255.255.255.255", "10.99.0.2"}) {
+    Ip inner = udp();
+    inner.destination = foreign;
+    expect_dropped(frame(to_us(), ip(inner)), "foreign_destination");
+    inner.ttl = 1;  // nor does the kernel get it
+    expect_dropped(frame(to_us(), ip(inner)), "foreign_destination");
+  }
+  Ip inner = six(udp());
+  inner.destination = "fd00:2::11";
+  expect_dropped(frame(to_us(), ip(inner)), "foreign_destination");
+}
+
+TEST_F(Egress, without_known_services_inner_destinations_are_not_checked) {
+  plane.services({});
+  plane.publish();
+  Ip inner = udp();
+  inner.destination = "10.99.7.7";
+  expect_delivered(to_us(), inner, one_hop_less(inner));
+}
+
+TEST_F(Egress, tunnel_packets_come_from_the_underlay_only) {
+  for (const uint32_t side : {maps::SIDE_CLIENT, maps::SIDE_SERVICE}) {
+    plane.interface_sides(side);
+    expect_dropped(frame(to_us(), ip(udp())), "tunnel_from_outside");
+    Geneve to_peer = to_us();
+    to_peer.source = "10.255.0.3";
+    to_peer.destination = "10.255.0.2";
+    expect_dropped(frame(to_peer, ip(udp())), "tunnel_from_outside");
+    to_peer.port = 6082;
+    expect_passed(frame(to_peer, ip(udp())), "not_ours");
+  }
+}
+
+TEST_F(Egress, frames_to_another_host_pass) {
+  plane.interface_mac(kRouterMac);
+  expect_delivered(to_us(), udp(), one_hop_less(udp()));
+  plane.interface_mac(kInstanceMac);
+  expect_passed(frame(to_us(), ip(udp())), "not_ours");
+  expect_passed(from_client(ip(udp())), "martian");
+}
+
 TEST_F(Egress, unresolved_instance_passes_with_a_mark_for_the_tc_program) {
   struct Case {
     Ip inner;
     uint32_t family;
   };
+  plane.services({{.cs_id = 2, .locators = {{"10.99.0.1"}, {"fd00:99::1"}}, .ring = {}}});
+  plane.publish();
   for (const Case &c : {Case{udp(), 2}, Case{six(udp()), 10}}) {
     const Answer answer = plane.xdp(frame(to_us(2, 2), ip(c.inner)));
     EXPECT_EQ(answer.outcome, "delivered_slow");

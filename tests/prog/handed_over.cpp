@@ -172,6 +172,8 @@ TEST(HandedOver, unresolved_instance_is_found_by_the_kernel) {
           "dev h1a");
       Plane plane(64);
       describe(plane, 0);
+      plane.services({{.cs_id = 1, .locators = {{"10.99.0.1"}, {"fd00:99::1"}}, .ring = {}}});
+      plane.publish();
       plane.delivery(1, 1, "10.2.0.11", maps::DELIVERY_UNRESOLVED, "fd00:2::11");
       plane.delivery_at(1).ifindex = if_nametoindex("h1a");
       Ip inner{.protocol = kUdp};

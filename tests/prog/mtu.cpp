@@ -27,7 +27,7 @@ TEST_F(Mtu, one_byte_more_is_answered_with_fragmentation_needed) {
   const Bytes packet = ip(sized(1449));
   const Answer answer = plane.xdp(from_client(packet));
   EXPECT_EQ(answer.outcome, "packet_too_big");
-  EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_TX));
+  EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_REDIRECT));
   Bytes expected = ip({.source = "10.1.0.1",
                        .destination = "10.1.0.2",
                        .protocol = kIcmp,
@@ -48,7 +48,7 @@ TEST_F(Mtu, one_byte_more_of_ipv6_is_answered_with_packet_too_big) {
   const Bytes packet = ip(sized(1449, true));
   const Answer answer = plane.xdp(from_client(packet));
   EXPECT_EQ(answer.outcome, "packet_too_big");
-  EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_TX));
+  EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_REDIRECT));
   Bytes expected = ip({.source = "fd00:1::1",
                        .destination = "fd00:1::2",
                        .protocol = kIcmp6,

@@ -218,9 +218,18 @@ maps::clock_reading Plane::read_jiffies() const {
 
 void Plane::interface_sides(uint32_t sides, uint32_t ifindex) {
   const uint32_t key = ifindex % MAX_INTERFACES;
-  const maps::interface value { sides ? ifindex : 0, sides };
+  const maps::interface value { sides ? ifindex : 0, sides, {}, {} };
   if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.interfaces), &key, &value, BPF_ANY) != 0)
     die("cannot describe the interface");
+}
+
+void Plane::interface_mac(const Bytes &mac, uint32_t ifindex) {
+  const uint32_t key = ifindex % MAX_INTERFACES;
+  maps::interface value;
+  const int map = bpf_map__fd(skeleton_->maps.interfaces);
+  if (bpf_map_lookup_elem(map, &key, &value) != 0) die("cannot read the interface");
+  std::copy(mac.begin(), mac.end(), value.mac);
+  if (bpf_map_update_elem(map, &key, &value, BPF_ANY) != 0) die("cannot describe the interface");
 }
 
 void Plane::services(const std::vector<ServiceSpec> &services) { wanted_services_ = services; }
@@ -287,6 +296,7 @@ void Plane::write_locators(uint32_t side) {
     }
     return n;
   };
+  header.services = static_cast<uint32_t>(wanted_services_.size());
   header.lengths4 = write(lengths[1], header.length4);
   header.lengths6 = write(lengths[0], header.length6);
 }
@@ -307,7 +317,7 @@ void Plane::publish() {
           spec.ring[slot % spec.ring.size()];
     maps::service_record record = {};
     record.cs_id = spec.cs_id;
-    record.ring_first = next_ring_line_;
+    record.ring_first = slots ? next_ring_line_ : 0;  // as the programmer does
     record.ring_slots = slots;
     record.timeout = spec.timeout;
     record.source_mask = address_of(spec.source_mask6);
