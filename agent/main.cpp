@@ -129,16 +129,34 @@ Result<> Agent::start_dataplane() {
   return done();
 }
 
+// By instance slot, 0..1: of the rings of the view in force.
+std::vector<double> ring_shares(const maps::Tables &tables) {
+  std::vector<double> shares(tables.instances().size(), 0);
+  const auto lines = tables.rings();
+  for (const auto &service : tables.services()) {
+    if (service.cs_id == 0) continue;
+    for (uint32_t i = 0; i < service.ring_slots; i++) {
+      const std::size_t line = service.ring_first + i / RING_LINE_SLOTS;
+      if (line >= lines.size()) break;
+      if (const uint16_t slot = lines[line].slot[i % RING_LINE_SLOTS]; slot < shares.size()) shares[slot] += 1.0 / service.ring_slots;
+    }
+  }
+  return shares;
+}
+
 // Those that packets are sent to by the view of the agent before this one.
 std::vector<SelectorOptions::Programmed> Agent::programmed_instances() const {
   std::map<std::string, std::string> names;  // by tunnel address
   for (const auto &forwarder : config_.forwarders) names[forwarder.address] = forwarder.name;
   std::vector<SelectorOptions::Programmed> all;
-  for (const auto &instance : tables_->instances()) {
+  const auto instances = tables_->instances();
+  const auto shares = ring_shares(*tables_);
+  for (std::size_t slot = 0; slot < instances.size(); slot++) {
+    const auto &instance = instances[slot];
     if (instance.state != maps::INSTANCE_ACTIVE && instance.state != maps::INSTANCE_DRAINING) continue;
     if (instance.path >= tables_->paths().size()) continue;
     const auto egress = names.find(maps::format_address(tables_->paths()[instance.path].egress));
-    if (egress != names.end()) all.push_back({{instance.cs_id, instance.csci_id}, egress->second});
+    if (egress != names.end()) all.push_back({{instance.cs_id, instance.csci_id}, egress->second, shares[slot]});
   }
   return all;
 }
@@ -187,11 +205,25 @@ Result<> Agent::start_platform() {
   PlatformClientCallbacks callbacks;
   callbacks.on_put = [this](const v1::Service &service) {
     cs_ids_[service.service_id()] = service.cs_id();
-    if (selector_) selector_->put_service(service);
+    if (selector_) {
+      selector_->put_service(service);
+    } else if (programmer_) {
+      // An egress steers nothing; it only delivers to addresses that are the service's.
+      programmer_->put_service({.service_id = service.service_id(),
+                                .cs_id = service.cs_id(),
+                                .locators = {service.locators().begin(), service.locators().end()},
+                                .affinity = service.affinity(),
+                                .instances = {},
+                                .ring = nullptr});
+    }
   };
   callbacks.on_remove = [this](const std::string &service_id) {
-    cs_ids_.erase(service_id);
-    if (selector_) selector_->remove_service(service_id);
+    const auto known = cs_ids_.extract(service_id);
+    if (selector_) {
+      selector_->remove_service(service_id);
+    } else if (programmer_ && known) {
+      programmer_->remove_service(known.mapped());
+    }
   };
   callbacks.on_state = [this](const std::string &) {
     if (selector_ && platform_ && platform_->known()) selector_->platform_known();

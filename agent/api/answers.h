@@ -16,6 +16,7 @@ inline int http_status(const Error &error) {
     case EPERM: return 403;
     case ENOENT: return 404;
     case EBUSY: return 409;
+    case EAGAIN: return 503;
     default: return 500;
   }
 }

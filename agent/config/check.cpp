@@ -73,8 +73,8 @@ void check_roles(Config &config, Problems &problems) {
                 "run the service-metric-agent as an agent of its own");
 
   section_of_role(config, problems, Role::kPathSelector, "path_selector", config.path_selector.has_value(), true);
-  // A C-SMA may ask the platform too, for the CS-ID of a Service ID.
-  if (!config.has(Role::kServiceMetricAgent))
+  // A C-SMA may ask the platform too, for the CS-ID of a Service ID, and an egress for the addresses of services.
+  if (!config.has(Role::kServiceMetricAgent) && !config.has(Role::kEgress))
     section_of_role(config, problems, Role::kPathSelector, "platform", config.platform.has_value(), true);
   section_of_role(config, problems, Role::kServiceMetricAgent, "service_metric_agent", config.service_metric_agent.has_value(), true);
   section_of_role(config, problems, Role::kNetworkMetricAgent, "network_metric_agent", config.network_metric_agent.has_value(), false);

@@ -48,6 +48,7 @@ class LoopProgrammer final : public Programmer {
 
   void hold(const std::string &waiting_for) override { held_ = waiting_for; }
   void release() override;
+  void release_known(const std::string &waiting_for) override;
   void put_service(WantedService service) override;
   void remove_service(uint32_t cs_id) override;
   void put_deliveries(const std::string &source, std::vector<WantedDelivery> deliveries) override;
@@ -66,6 +67,7 @@ class LoopProgrammer final : public Programmer {
  private:
   Result<> open_tunnel();
   void begin();
+  void begin_publishing();
   void schedule();
   void step();
   void publish();
@@ -93,6 +95,7 @@ class LoopProgrammer final : public Programmer {
   std::vector<std::function<void(uint64_t, uint64_t)>> published_;
 
   std::optional<std::string> held_;
+  std::optional<std::string> unknown_;  // what the services of the last agent that stay are waiting for
   bool begun_ = false;      // the event loop has run
   bool grace_owed_ = true;  // packets may still see the other side: of the last agent's flip, or of ours
   bool scheduled_ = false;
@@ -153,14 +156,24 @@ Result<> LoopProgrammer::open() {
 }
 
 void LoopProgrammer::begin() {
-  begun_ = true;
-  if (!held_) release();
+  const bool released = std::exchange(begun_, true);
+  if (!held_ && !released) release();
 }
 
 void LoopProgrammer::release() {
+  unknown_.reset();
+  services_.forget_unwanted();
+  begin_publishing();
+}
+
+void LoopProgrammer::release_known(const std::string &waiting_for) {
+  unknown_ = waiting_for;
+  begin_publishing();
+}
+
+void LoopProgrammer::begin_publishing() {
   held_.reset();
   begun_ = true;
-  services_.forget_unwanted();
   services_.apply_states();
   deliveries_.apply();
   schedule();
@@ -350,6 +363,7 @@ std::string LoopProgrammer::state() const {
   if (!problems.empty()) return "dirty (" + problems[0] + "; and " + std::to_string(problems.size() - 1) + " more)";
   if (services_.dirty()) return "dirty (" + std::to_string(services_.pending()) + " services wait for the grace period)";
   if (services_.changed()) return "dirty (the next view waits for the grace period)";
+  if (unknown_) return "starting (waiting for " + *unknown_ + ")";
   return "in sync";
 }
 

@@ -53,6 +53,9 @@ class Programmer {
   // before the event loop runs, what the last agent left and nobody wants is removed at once.
   virtual void hold(const std::string &waiting_for) = 0;
   virtual void release() = 0;
+  // As release(), but services of the last agent that nobody has put yet stay in force as they are, until
+  // they are put, or until release(). Meanwhile state() is "starting (waiting for ...)".
+  virtual void release_known(const std::string &waiting_for) = 0;
 
   virtual void put_service(WantedService service) = 0;
   virtual void remove_service(uint32_t cs_id) = 0;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drains of the operator: an instance, a site or an egress takes no new flow and keeps those it has.
+#include <charconv>
+
 #include "agent/selector/path_selector.h"
 #include "agent/selector/state_file.h"
 #include "cmas/proto/json.h"
@@ -16,24 +18,38 @@ std::string describe(const v1::Drain &drain) {
   return drain.site().empty() ? "egress " + drain.egress() : "site " + drain.site();
 }
 
+bool is_one(const v1::Drain &drain) { return (drain.csci_id() != 0) + !drain.site().empty() + !drain.egress().empty() == 1; }
+
+// The CS-ID that save_drains() wrote.
+std::optional<uint32_t> kept_cs_id(const std::string &text) {
+  uint32_t cs_id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cs_id);
+  if (error != std::errc{} || end != text.data() + text.size() || cs_id == 0) return std::nullopt;
+  return cs_id;
+}
+
 }  // namespace
 
-Result<> PathSelector::load() {
-  if (auto grants = desk_.load(); !grants) return grants.error();
-  if (options_.state_directory.empty()) return done();
-  const auto text = read_whole(file("drains.json"));
-  if (!text) return text.error();
-  if (!*text) return done();
+void PathSelector::load() {
+  desk_.load();
+  if (options_.state_directory.empty()) return;
+  const std::string path = file("drains.json"), lost = "all drains have ended";
+  const auto text = read_whole(path);
+  if (!text) return set_aside(path, text.error().what, lost);
+  if (!*text) return;
   v1::DrainList kept;
-  if (auto parsed = from_json(**text, kept); !parsed)
-    return Error{"cannot read " + file("drains.json") + ": " + parsed.error().what, "remove the file; all drains end then", EINVAL};
+  if (auto parsed = from_json(**text, kept); !parsed) return set_aside(path, parsed.error().what, lost);
   for (const auto &drain : kept.drains()) {
-    if (drain.csci_id()) table_.drain({static_cast<uint32_t>(std::strtoul(drain.service_id().c_str(), nullptr, 10)), drain.csci_id()}, true);
+    const auto cs_id = kept_cs_id(drain.service_id());
+    if (!is_one(drain) || (drain.csci_id() && !cs_id)) {
+      log::warn("{}: skipped a drain that makes no sense: {}", path, to_json(drain));
+      continue;
+    }
+    if (drain.csci_id()) table_.drain({*cs_id, drain.csci_id()}, true);
     if (!drain.site().empty()) table_.drain_site(drain.site(), true);
     if (!drain.egress().empty()) table_.drain_egress(drain.egress(), true);
     log::info("draining as before the restart: {}", describe(drain));
   }
-  return done();
 }
 
 // Kept with the CS-ID as service, because the catalogue may not be known when they are read.
@@ -69,7 +85,7 @@ Result<cmas::RowKey> PathSelector::row_to_drain(const v1::Drain &drain) const {
 }
 
 Result<> PathSelector::drain(const v1::Drain &drain, bool on) {
-  if ((drain.csci_id() != 0) + !drain.site().empty() + !drain.egress().empty() != 1)
+  if (!is_one(drain))
     return invalid("exactly one of csci_id, site and egress is needed", "{\"csci_id\": 3}, {\"site\": \"site-2\"} or {\"egress\": \"f2\"}");
   if (drain.csci_id()) {
     const auto key = row_to_drain(drain);

@@ -67,6 +67,9 @@ Result<v1::Explanation> PathSelector::explain(const std::string &name, const std
 
 std::vector<std::string> PathSelector::warnings() const {
   std::vector<std::string> all;
+  if (catalogue_missing_)
+    all.push_back("the platform is away and no cached copy of its catalogue is there: services of the agent before this one stay as they were");
+  if (!desk_.not_kept().empty()) all.push_back("granted requests are not kept: " + desk_.not_kept());
   for (const auto &[cs_id, text] : policy_errors_) all.push_back(text);
   std::set<std::string> without_path;
   for (const auto &candidate : table_.all())

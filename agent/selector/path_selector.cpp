@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include <boost/asio/post.hpp>
+#include <cmath>
 
 #include "util/log.h"
 
@@ -15,6 +16,7 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr auto kLogSpacing = 1s;  // between two lines on one service
+constexpr auto kNoCatalogue = "the catalogue: platform away and no cached copy";
 
 uint64_t monotonic_ns() {
   timespec now{};
@@ -28,13 +30,21 @@ PathSelector::PathSelector(asio::io_context &io, cmas::WholeTable &table, Sessio
                            SelectorOptions options)
     : io_(io), table_(table), sessions_(sessions), programmer_(programmer), options_(std::move(options)),
       desk_(io, table, sessions, programmer, options_.forwarders, file("requests.json")), log_timer_(io), hold_timer_(io), dead_timer_(io) {
-  for (const auto &[key, egress] : options_.programmed) inherited_[key.cs_id][key.csci_id] = egress;
+  std::map<cmas::RowKey, double> shares;
+  for (const auto &[key, egress, share] : options_.programmed) {
+    inherited_[key.cs_id][key.csci_id] = egress;
+    shares[key] = share;
+  }
+  for (const auto &[key, share] : shares) {
+    std::string &text = in_force_[key.cs_id];
+    if (share > 0) text += (text.empty() ? "csci " : ", csci ") + std::to_string(key.csci_id) + " " + std::to_string(std::lround(share * 100)) + "%";
+  }
 }
 
 Result<std::unique_ptr<PathSelector>> PathSelector::open(asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions,
                                                          Programmer &programmer, SelectorOptions options) {
   std::unique_ptr<PathSelector> selector(new PathSelector(io, table, sessions, programmer, std::move(options)));
-  if (auto loaded = selector->load(); !loaded) return loaded.error();
+  selector->load();
   auto *self = selector.get();
   sessions.on_touched([self](const auto &services, const std::string &origin, uint64_t epoch, uint64_t sequence) {
     self->heard(origin, epoch, sequence, services);
@@ -117,7 +127,10 @@ void PathSelector::recompute_one(uint32_t cs_id) {
   policy_errors_.erase(cs_id);
   for (const auto &[csci_id, kept] : steering.withdrawn()) silent_sites_.insert(kept.site);
   if (outcome->wanted) programmer_.put_service(std::move(*outcome->wanted));
-  if (!outcome->shift.empty()) log_shift(*service, *outcome);
+  if (holding_) return;  // not in force; what is then is said when it is released
+  if (in_force_.contains(cs_id)) return log_first_shift(cs_id);
+  const std::size_t arrow = outcome->shift.find(" -> ");
+  if (arrow != std::string::npos) log_shift(*service, outcome->shift.substr(0, arrow), outcome->shift.substr(arrow + 4), outcome->why);
 }
 
 ServiceSteering &PathSelector::steering_of(uint32_t cs_id) {
@@ -169,13 +182,21 @@ void PathSelector::forget_dead() {
 
 // ---- the log ----
 
-void PathSelector::log_shift(const v1::Service &service, const ServiceSteering::Outcome &outcome) {
+void PathSelector::log_first_shift(uint32_t cs_id) {
+  const v1::Service *service = table_.service(cs_id);
+  const auto steering = steerings_.find(cs_id);
+  if (!service || steering == steerings_.end()) return;
+  const auto before = in_force_.extract(cs_id);
+  const std::string from = before.empty() || before.mapped().empty() ? "none" : before.mapped(), to = steering->second.shares();
+  if (from != to) log_shift(*service, from, to, "first view after the restart");
+}
+
+void PathSelector::log_shift(const v1::Service &service, const std::string &from, const std::string &to, const std::string &why) {
   Shift &shift = shifts_[service.cs_id()];
-  const std::size_t arrow = outcome.shift.find(" -> ");
-  if (shift.changes++ == 0) shift.from = outcome.shift.substr(0, arrow);
+  if (shift.changes++ == 0) shift.from = from;
   shift.service_id = service.service_id();
-  shift.to = outcome.shift.substr(arrow + 4);
-  shift.why = outcome.why;
+  shift.to = to;
+  shift.why = why;
   if (log_armed_ && shift.said + kLogSpacing > cmas::Clock::now()) return;
   log_pending();
 }
@@ -248,6 +269,10 @@ void PathSelector::check_hold() {
     inherited_.clear();
     forget_withdrawn("");
   }
+  if (catalogue_missing_ && platform_known_) {
+    catalogue_missing_ = false;
+    publish_first("the catalogue has come");
+  }
   if (!holding_) return;
   const auto waiting = waiting_for();
   if (waiting.empty()) return release_hold("all is known");
@@ -260,12 +285,28 @@ void PathSelector::check_hold() {
 
 void PathSelector::release_hold(const std::string &why) {
   if (!holding_) return;
-  holding_ = false;
   hold_timer_.cancel();
+  if (platform_known_ || !options_.hold) return publish_first(why);
+  // Services that the catalogue has not named yet are not services that it does not name: none is removed.
+  catalogue_missing_ = true;
+  log::error("{}, the platform is away and no cached copy of its catalogue is there: {} services of the view in force stay as they are, "
+             "and no change of theirs takes effect until the platform is back",
+             why, in_force_.size());
+  publish_first(why);
+}
+
+void PathSelector::publish_first(const std::string &why) {
   // What was heard in this turn belongs into the first view.
   recompute();
   log::info("publishing begins: {}", why);
-  programmer_.release();
+  if (std::exchange(holding_, false))  // else recompute() has said it
+    for (const auto &[cs_id, steering] : steerings_) log_first_shift(cs_id);
+  if (catalogue_missing_) {
+    programmer_.release_known(kNoCatalogue);
+  } else {
+    in_force_.clear();
+    programmer_.release();
+  }
   sessions_due_ = !desk_.restore_sessions();
 }
 

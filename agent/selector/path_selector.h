@@ -42,6 +42,7 @@ struct SelectorOptions {
   struct Programmed {
     cmas::RowKey key;
     std::string egress;
+    double share = 0;  // of the ring in force, 0..1
   };
   std::vector<Programmed> programmed{};
   std::chrono::milliseconds forget_dead{10'000};  // a removed row is shown as dead for so long
@@ -49,7 +50,7 @@ struct SelectorOptions {
 
 class PathSelector {
  public:
-  // Takes over the callbacks of `sessions` and `programmer`. Fails when the kept state cannot be read.
+  // Takes over the callbacks of `sessions` and `programmer`. Kept state that makes no sense is put aside.
   static Result<std::unique_ptr<PathSelector>> open(boost::asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions,
                                                     Programmer &programmer, SelectorOptions options);
 
@@ -83,11 +84,12 @@ class PathSelector {
  private:
   PathSelector(boost::asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions, Programmer &programmer,
                SelectorOptions options);
-  Result<> load();
+  void load();
   void begin_hold();
   void end_hold_after(std::chrono::milliseconds limit);
   void check_hold();
   void release_hold(const std::string &why);
+  void publish_first(const std::string &why);
   std::string waiting_for() const;
 
   void touch(const cmas::WholeTable::Services &services);
@@ -101,7 +103,9 @@ class PathSelector {
   void forget_dead();
 
   // One line per change of where new flows go; of a service that changes often one line per second.
-  void log_shift(const v1::Service &service, const ServiceSteering::Outcome &outcome);
+  void log_shift(const v1::Service &service, const std::string &from, const std::string &to, const std::string &why);
+  // The first one of this agent: compared with the view of the agent before.
+  void log_first_shift(uint32_t cs_id);
   void log_pending();
 
   Result<cmas::RowKey> row_to_drain(const v1::Drain &drain) const;
@@ -124,6 +128,7 @@ class PathSelector {
   std::map<uint32_t, ServiceSteering> steerings_;
   std::map<uint32_t, std::string> policy_errors_;
   std::map<uint32_t, std::map<uint32_t, std::string>> inherited_;  // CS-ID -> CSCI-ID -> egress
+  std::map<uint32_t, std::string> in_force_;                       // CS-ID -> shares in the last agent's view, until ours is
   std::set<std::string> silent_sites_;                             // have withdrawn instances
   std::map<cmas::RowKey, cmas::TimePoint> dead_;                   // since when
   cmas::WholeTable::Services touched_;
@@ -132,6 +137,7 @@ class PathSelector {
   boost::asio::steady_timer log_timer_, hold_timer_, dead_timer_;
   bool log_armed_ = false, sessions_due_ = false;
   bool holding_ = false, platform_known_ = false, measuring_ = false;
+  bool catalogue_missing_ = false;  // publishing, but the last agent's services are not judged yet
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -51,7 +51,10 @@ RequestDesk::RequestDesk(asio::io_context &io, const cmas::WholeTable &table, Se
     : io_(io), table_(table), sessions_(sessions), programmer_(programmer), forwarders_(std::move(forwarders)),
       file_(std::move(file)), expiry_(io), saving_(io) {}
 
-RequestDesk::~RequestDesk() { save(); }
+RequestDesk::~RequestDesk() {
+  alive_.reset();
+  save();
+}
 
 uint64_t RequestDesk::new_id() const {
   // Below 2^53, so that every JSON reader keeps it whole. Random, so that it is unique for ever among C-PSes
@@ -90,8 +93,37 @@ asio::awaitable<Result<>> RequestDesk::reserve_one(const cmas::Verdict &verdict,
     co_return put.error();
   }
   add(std::move(grant));
-  changed();
   co_return done();
+}
+
+// A request that is being answered counts like a grant until it is one.
+class RequestDesk::Place {
+ public:
+  Place(std::shared_ptr<Pending> pending, std::string client) : pending_(std::move(pending)), client_(std::move(client)) {
+    pending_->by_client[client_]++;
+    pending_->total++;
+  }
+  Place(const Place &) = delete;
+  ~Place() { leave(); }
+  void leave() {
+    if (!pending_) return;
+    if (const auto mine = pending_->by_client.find(client_); --mine->second == 0) pending_->by_client.erase(mine);
+    pending_->total--;
+    pending_.reset();
+  }
+
+ private:
+  std::shared_ptr<Pending> pending_;
+  std::string client_;
+};
+
+Result<> RequestDesk::room_for(const std::string &client) const {
+  if (grants_.size() + pending_->total >= kMaxGrants) return Error{"too many requests are granted here", "finish some or try later", EBUSY};
+  const auto granted = by_client_.find(client);
+  const auto pending = pending_->by_client.find(client);
+  const std::size_t mine = (granted == by_client_.end() ? 0 : granted->second.size()) + (pending == pending_->by_client.end() ? 0 : pending->second);
+  if (mine < kMaxGrantsPerClient) return done();
+  return Error{client + " holds " + std::to_string(mine) + " requests already", "finish some of them", EBUSY};
 }
 
 asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRequest request, std::string client) {
@@ -102,9 +134,8 @@ asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRe
   if (!wish) co_return wish.error();
   const auto lease = lease_of(request.lease_s(), *service);
   if (!lease) co_return lease.error();
-  if (grants_.size() >= kMaxGrants) co_return Error{"too many requests are granted here", "finish some or try later", EBUSY};
-  if (const auto mine = by_client_.find(client); mine != by_client_.end() && mine->second.size() >= kMaxGrantsPerClient)
-    co_return Error{client + " holds " + std::to_string(mine->second.size()) + " requests already", "finish some of them", EBUSY};
+  if (const auto room = room_for(client); !room) co_return room.error();
+  Place place(pending_, client);
 
   auto [candidates, unreachable] = reachable(table_.candidates(service->cs_id()), forwarders_);
   const auto decision = cmas::select_for_request(*service, candidates, *wish);
@@ -130,7 +161,20 @@ asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRe
       refuse(csci_id, reserved.error().what);
       continue;
     }
-    const auto &shown = grants_.at(id).shown;
+    place.leave();
+    const v1::Reservation shown = grants_.at(id).shown;
+    const std::weak_ptr<bool> alive = alive_;
+    const auto kept = co_await stored();
+    if (alive.expired()) co_return Error{"this agent stops", "try again", EAGAIN};
+    const auto grant = grants_.find(id);
+    if (!kept) {
+      if (grant != grants_.end()) end(grant, "it cannot be kept", true);
+      co_return Error{"the request is not granted, because it cannot be kept: " + kept.error().what, kept.error().hint, EAGAIN};
+    }
+    if (grant == grants_.end()) {
+      refuse(csci_id, "ended at once");
+      continue;
+    }
     outcome.answer.set_csci_id(csci_id);
     outcome.answer.set_real_cost(shown.real_cost());
     outcome.answer.set_real_delay_ms(shown.real_delay_ms());
@@ -168,9 +212,15 @@ asio::awaitable<Result<v1::Reservation>> RequestDesk::renew(uint64_t reservation
   by_expiry_.erase({again->second.expires, reservation});
   again->second.expires = asked + std::chrono::seconds(lease_s);
   by_expiry_.insert({again->second.expires, reservation});
+  changed();
   if (in_force(client, again->second.cs_id) == &again->second)
     if (const auto put = put_session(again->second); !put) co_return put.error();
-  changed();
+  const std::weak_ptr<bool> alive = alive_;
+  const auto kept = co_await stored();
+  if (alive.expired()) co_return Error{"this agent stops", "try again", EAGAIN};
+  if (!kept)
+    co_return Error{"request " + std::to_string(reservation) + " is renewed, but a restart of this agent may forget that: " + kept.error().what,
+                    kept.error().hint, EAGAIN};
   co_return this->reservation(reservation, client);
 }
 
@@ -188,9 +238,11 @@ void RequestDesk::ended(uint64_t reservation, const std::string &reason) {
 void RequestDesk::add(Grant grant) {
   const uint64_t id = grant.shown.id();
   grant.order = next_order_++;
+  grant.kept = entry_of(grant);
   by_client_[grant.shown.client()].insert(id);
   by_expiry_.insert({grant.expires, id});
   grants_.emplace(id, std::move(grant));
+  arm();
 }
 
 const RequestDesk::Grant *RequestDesk::in_force(const std::string &client, uint32_t cs_id) const {

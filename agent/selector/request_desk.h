@@ -11,6 +11,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -44,9 +45,11 @@ class RequestDesk {
     uint32_t lease_s = 0;
     std::string reason;          // when not successful: every candidate's
   };
-  // Error: the request itself is wrong (code EINVAL), the service unknown (ENOENT), too many grants (EBUSY).
+  // What is granted is on disk before this ends. Error: the request itself is wrong (code EINVAL), the service
+  // unknown (ENOENT), too many grants (EBUSY), the grant cannot be kept (EAGAIN; nothing stays reserved).
   boost::asio::awaitable<Result<Outcome>> request(v1::ServiceRequest request, std::string client);
-  // Extends the lease. Error: unknown (ENOENT), not that client's (EPERM), refused by the owner (EBUSY).
+  // Extends the lease. Error: unknown (ENOENT), not that client's (EPERM), refused by the owner (EBUSY), extended
+  // but not kept (EAGAIN).
   boost::asio::awaitable<Result<v1::Reservation>> renew(uint64_t reservation, std::string client, uint32_t lease_s);
   // The client is done (`client` empty: the operator says so).
   Result<> finish(uint64_t reservation, const std::optional<std::string> &client);
@@ -62,10 +65,14 @@ class RequestDesk {
 
   // Reads the kept grants; sessions of those still running are put by `restore_sessions()`, once the
   // programmer knows the instances.
-  Result<> load();
+  // A file that makes no sense is put aside, as is one entry of it: no grant keeps the agent from starting.
+  void load();
   bool restore_sessions();  // false: not all instances are programmed yet
-  // Writes the file now (stop).
+  // Writes the file now (stop). What fails is tried again until it succeeds.
   void save();
+  // Why changes are not kept at present, "" : they are.
+  const std::string &not_kept() const { return not_kept_; }
+  uint64_t writes() const { return writes_; }  // of the file so far
 
  private:
   struct Grant {
@@ -74,7 +81,20 @@ class RequestDesk {
     std::string origin;
     cmas::TimePoint expires;
     uint64_t order = 0;  // of granting: of several for one client and service the newest is in force
+    std::string kept;    // its entry of the file, up to the time that it expires
   };
+  // Grants that wait for the same write.
+  struct Batch {
+    explicit Batch(boost::asio::io_context &io) : written(io, cmas::TimePoint::max()) {}
+    boost::asio::steady_timer written;  // cancelled then
+    std::optional<Result<>> result;
+  };
+  // Requests that are being answered, by client. Outlives the desk with the last of them.
+  struct Pending {
+    std::map<std::string, std::size_t> by_client;
+    std::size_t total = 0;
+  };
+  class Place;
   using Grants = std::map<uint64_t, Grant>;
 
   boost::asio::awaitable<Result<>> reserve_one(const cmas::Verdict &verdict, uint32_t gas, uint32_t lease_s,
@@ -85,7 +105,13 @@ class RequestDesk {
   // The newest grant of this client for this service.
   const Grant *in_force(const std::string &client, uint32_t cs_id) const;
   Result<> put_session(const Grant &grant);
+  Result<> room_for(const std::string &client) const;
+  static Result<Grant> read_grant(const std::string &entry);
+  static std::string entry_of(const Grant &grant);
+  boost::asio::awaitable<Result<>> stored();
   void changed();
+  void save_at(cmas::TimePoint due);
+  std::string text() const;
   void arm();
   void expire();
   uint64_t new_id() const;
@@ -102,7 +128,14 @@ class RequestDesk {
   uint64_t next_order_ = 1;
   boost::asio::steady_timer expiry_, saving_;
   bool save_due_ = false;
-  cmas::TimePoint saved_{};
+  cmas::TimePoint save_at_ = cmas::TimePoint::max();  // of the armed timer
+  cmas::TimePoint saved_{};                           // end of the last write
+  cmas::Clock::duration write_took_{0};
+  std::string not_kept_;
+  uint64_t writes_ = 0;
+  std::shared_ptr<Batch> batch_;
+  std::shared_ptr<Pending> pending_ = std::make_shared<Pending>();
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace catsbpf::agent

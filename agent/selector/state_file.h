@@ -13,5 +13,8 @@ namespace catsbpf::agent {
 Result<> write_whole(const std::string &path, const std::string &text);
 // Empty when there is no such file.
 Result<std::optional<std::string>> read_whole(const std::string &path);
+// A file that cannot be used is renamed to NAME.broken, and an error logged that names both and `lost`:
+// what is forgotten with it. No state file keeps the agent from starting.
+void set_aside(const std::string &path, const std::string &why, const std::string &lost);
 
 }  // namespace catsbpf::agent

@@ -44,6 +44,7 @@ class ServiceSteering {
   // Share of the ring, 0..1.
   double share(uint32_t csci_id) const;
   bool in_ring(uint32_t csci_id) const { return share(csci_id) > 0; }
+  std::string shares() const;  // "csci 1 75%, csci 3 25%" or "none"
 
  private:
   struct Seen {  // what the last update saw of a candidate
@@ -54,7 +55,6 @@ class ServiceSteering {
     std::string egress, site;
   };
   std::string differences(const std::map<uint32_t, Seen> &now) const;
-  std::string shares() const;
   std::vector<WantedInstance> instances(const std::vector<cmas::Candidate> &candidates, const std::set<std::string> &forwarders);
 
   cmas::RingKeeper keeper_;

@@ -69,6 +69,8 @@ class Apis : public ::testing::Test {
       owners_.touched(*table_.put_rows(origin, std::string("site-") + origin[1], {origin}, {row}), origin, 1, 1);
     }
     selector_->put_metric("f2", {cmas::Micros(10'000), cmas::Micros(50), 0.25, cmas::Clock::now()});
+    selector_->platform_known();
+    programmer_.unresolved = {"path to f3 (10.255.0.3) is unresolved"};
     parts_ = {.config = &config_, .started = std::chrono::steady_clock::now(), .dataplane = &dataplane_, .programmer = &programmer_,
               .selector = selector_.get(), .sessions = &owners_};
     auto api = OperatorApi::open(loop_.io(), folder_.file("o.sock"), parts_);

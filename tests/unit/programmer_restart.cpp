@@ -51,6 +51,30 @@ TEST_F(ProgrammerTest, a_restart_writes_only_what_is_wanted_otherwise_now) {
   EXPECT_EQ(programmer->slot(2, 2), 0);
 }
 
+TEST_F(ProgrammerTest, services_that_nobody_knows_yet_stay_while_others_are_published) {
+  start();
+  for (uint32_t cs_id : {1, 2, 3}) programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
+  ASSERT_TRUE(settle());
+  const uint16_t slot = programmer->slot(2, 1);
+  const auto ring = dataplane.ring_of(2);
+
+  start();
+  programmer->hold("f2");
+  run_for(std::chrono::milliseconds(10));
+  programmer->release_known("the catalogue");
+  programmer->put_service(service(1, {"10.99.0.9"}, {1}));
+  ASSERT_TRUE(run_until([&] { return dataplane.service_at("10.99.0.9", 6, 80) == 1; }));
+  ASSERT_TRUE(run_until([&] { return programmer->state() == "starting (waiting for the catalogue)"; })) << programmer->state();
+  for (uint32_t cs_id : {2, 3}) EXPECT_EQ(dataplane.service_at("10.99.0." + std::to_string(cs_id), 6, 80), cs_id);
+  EXPECT_EQ(programmer->slot(2, 1), slot);
+  EXPECT_EQ(dataplane.ring_of(2), ring);
+  programmer->put_service(service(2, {"10.99.0.2"}, {1, 2}));
+  programmer->release();
+  ASSERT_TRUE(settle()) << programmer->state();
+  EXPECT_EQ(dataplane.service_at("10.99.0.2", 6, 80), 2u);
+  EXPECT_EQ(dataplane.service_at("10.99.0.3", 6, 80), 0u) << "the catalogue does not have it";
+}
+
 TEST_F(ProgrammerTest, a_view_half_written_by_the_agent_before_is_never_seen) {
   start();
   programmer->put_service(service(1, {"10.99.0.1"}, {1, 2}));

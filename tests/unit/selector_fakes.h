@@ -24,7 +24,16 @@ namespace asio = boost::asio;
 class FakeProgrammer : public Programmer {
  public:
   void hold(const std::string &waiting_for) override { held = waiting_for; }
-  void release() override { held.reset(); }
+  // As the real one: what the last agent left and nobody has put yet goes with the release, unless told otherwise.
+  void release() override {
+    release_known("");
+    waiting_for_unknown.clear();
+    std::erase_if(pinned, [&](uint32_t cs_id) { return !services.contains(cs_id); });
+  }
+  void release_known(const std::string &waiting_for) override {
+    held.reset();
+    waiting_for_unknown = waiting_for;
+  }
   void put_service(WantedService service) override {
     puts++;
     services[service.cs_id] = std::move(service);
@@ -42,10 +51,11 @@ class FakeProgrammer : public Programmer {
   Result<> set_bypass(bool on) override { return bypass_ = on, done(); }
   bool bypass() const override { return bypass_; }
   void on_published(std::function<void(uint64_t, uint64_t)> callback) override { published = std::move(callback); }
-  std::string state() const override { return held ? "starting (waiting for " + *held + ")" : "in sync"; }
+  std::string state() const override { return held ? "starting (waiting for " + *held + ")" : waiting_for_unknown.empty() ? "in sync" : "starting (waiting for " + waiting_for_unknown + ")"; }
   uint16_t slot(uint32_t cs_id, uint32_t csci_id) const override { return static_cast<uint16_t>(cs_id * 100 + csci_id); }
   std::vector<PathView> paths() const override { return path_views; }
-  std::vector<std::string> warnings() const override { return {}; }
+  std::vector<std::string> unresolved;  // what the real one says of paths and deliveries
+  std::vector<std::string> warnings() const override { return unresolved; }
   Totals totals() const override { return {}; }
 
   InstanceWish wish(uint32_t cs_id, uint32_t csci_id) const {
@@ -68,6 +78,8 @@ class FakeProgrammer : public Programmer {
   std::map<uint32_t, WantedService> services;
   std::map<uint64_t, WantedSession> sessions;
   std::optional<std::string> held;
+  std::string waiting_for_unknown;
+  std::set<uint32_t> pinned;  // services of the last agent's view
   std::string session_error;
   std::function<void(uint64_t, uint64_t)> published;
   std::vector<PathView> path_views;
@@ -195,6 +207,8 @@ class SelectorTest : public ::testing::Test {
     std::optional<T> result;
     asio::co_spawn(
         io_, [&]() -> asio::awaitable<void> { result.emplace(co_await std::move(coroutine)); }, asio::detached);
+    turn();
+    if (!result) until([&] { return result.has_value(); });
     turn();
     EXPECT_TRUE(result.has_value()) << "the coroutine did not end";
     return std::move(*result);

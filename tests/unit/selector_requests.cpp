@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 
 #include "tests/unit/selector_fakes.h"
 #include "tests/unit/util_certificates.h"
+#include "tests/unit/util_loop.h"
 
 using namespace catsbpf;
 using namespace catsbpf::test;
@@ -215,14 +218,130 @@ TEST_F(Requests, grant_is_on_disk_before_it_is_answered) {
   EXPECT_THAT(text, HasSubstr(std::to_string(id)));
 }
 
-TEST_F(Requests, broken_state_file_is_refused_by_name) {
+SelectorOptions in(const Folder &folder, SelectorOptions options) {
+  options.state_directory = std::filesystem::path(folder.file("x")).parent_path();
+  return options;
+}
+
+std::string content(const std::string &file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST_F(Requests, grant_that_cannot_be_kept_is_refused_and_given_back) {
   Folder folder;
-  auto o = options();
-  o.state_directory = std::filesystem::path(folder.file("x")).parent_path();
-  std::ofstream(folder.file("requests.json")) << "{\"requests\": [{\"cs_id\": \"x\"}]}";
-  const auto opened = PathSelector::open(io_, table_, owners_, programmer_, o);
-  ASSERT_FALSE(opened);
-  EXPECT_THAT(opened.error().what, HasSubstr(folder.file("requests.json")));
+  CapturedLog log;
+  open(in(folder, options()));
+  figure1();
+  const uint64_t kept = request(6)->reservation;
+  std::filesystem::create_symlink("/dev/full", folder.file("requests.json.new"));  // until the failure removes it
+  const auto outcome = request(4);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, EAGAIN);
+  EXPECT_THAT(outcome.error().what, HasSubstr("No space left on device"));
+  EXPECT_THAT(outcome.error().hint, HasSubstr("free space in state_directory"));
+  EXPECT_EQ(owners_.granted.size(), 1u);
+  EXPECT_EQ(owners_.released.size(), 1u);
+  ASSERT_EQ(programmer_.sessions.size(), 1u) << "the older grant is in force again";
+  EXPECT_TRUE(programmer_.sessions.contains(kept));
+  EXPECT_EQ(selector_->requests().list().requests_size(), 1);
+  EXPECT_THAT(selector_->warnings(), ElementsAre(HasSubstr("granted requests are not kept")));
+  EXPECT_TRUE(request(4)->answer.success());
+  EXPECT_THAT(selector_->warnings(), IsEmpty());
+}
+
+TEST_F(Requests, end_that_cannot_be_kept_is_tried_again_and_said_once) {
+  Folder folder;
+  CapturedLog log;
+  open(in(folder, options()));
+  figure1();
+  const uint64_t id = request(6)->reservation, other = request(4)->reservation;
+  std::filesystem::create_directory(folder.file("requests.json.new"));
+  log.clear();
+  ASSERT_TRUE(selector_->requests().finish(id, std::nullopt));
+  until([&] { return !selector_->requests().not_kept().empty(); });
+  selector_->requests().save();  // fails again
+  std::filesystem::remove(folder.file("requests.json.new"));
+  until([&] { return selector_->requests().not_kept().empty(); });
+  EXPECT_EQ(std::ranges::count_if(log.all(), [](const auto &line) { return line.find("are not kept") != std::string::npos; }), 1);
+  EXPECT_THAT(content(folder.file("requests.json")), ::testing::Not(HasSubstr(std::to_string(id))));
+  EXPECT_THAT(content(folder.file("requests.json")), HasSubstr(std::to_string(other)));
+}
+
+TEST_F(Requests, parallel_requests_share_a_write_and_pass_no_limit) {
+  Folder folder;
+  open(in(folder, options()));
+  figure1();
+  v1::ServiceRequest wish;
+  wish.set_service_id("AR1");
+  wish.set_cost(4);
+  std::size_t granted = 0, refused = 0;
+  for (std::size_t i = 0; i < kMaxGrantsPerClient + 10; i++)
+    asio::co_spawn(
+        io_,
+        [&]() -> asio::awaitable<void> {
+          const auto outcome = co_await selector_->requests().request(wish, "10.1.0.2");
+          outcome ? granted++ : refused++;
+        },
+        asio::detached);
+  until([&] { return granted + refused == kMaxGrantsPerClient + 10; });
+  EXPECT_EQ(granted, kMaxGrantsPerClient);
+  EXPECT_EQ(refused, 10u);
+  EXPECT_LT(selector_->requests().writes(), 20u);
+}
+
+TEST_F(Requests, broken_state_files_are_put_aside_and_the_agent_starts) {
+  Folder folder;
+  CapturedLog log;
+  for (const std::string name : {"requests.json", "drains.json"}) std::ofstream(folder.file(name)) << "{\"requests\": [{\"cs_";
+  open(in(folder, options()));
+  for (const std::string name : {"requests.json", "drains.json"}) {
+    EXPECT_FALSE(std::filesystem::exists(folder.file(name)));
+    EXPECT_TRUE(std::filesystem::exists(folder.file(name + ".broken")));
+    EXPECT_THAT(log.all(), ::testing::Contains(::testing::AllOf(HasSubstr(folder.file(name) + " cannot be used"), HasSubstr(name + ".broken"))));
+  }
+}
+
+TEST_F(Requests, kept_entries_without_sense_are_skipped_one_by_one) {
+  Folder folder;
+  CapturedLog log;
+  open(in(folder, options()));
+  figure1();
+  const uint64_t id = request(4, 1, 0, 1000)->reservation;
+  selector_.reset();
+  const std::string good = content(folder.file("requests.json"));
+  const std::size_t from = good.find('[') + 1;
+  const std::string entry = good.substr(from, good.rfind(']') - from);
+  const auto with = [&](const std::string &what, const std::string &instead) {
+    const std::size_t at = entry.find(what);
+    EXPECT_NE(at, std::string::npos) << what << " in " << entry;
+    std::size_t end = at + what.size();
+    while (end < entry.size() && entry[end] != ',' && entry[end] != '}') end++;
+    return entry.substr(0, at) + what + instead + entry.substr(end);
+  };
+  std::string all;
+  for (const char *number : {"9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e300", "\"soon\""})
+    all += with("\"expires_unix_ms\":", number) + ",";
+  for (const char *number : {"0", "4294967296", "-1", "\"x\""}) all += with("\"cs_id\":", number) + ",";
+  all += with("\"csci_id\":", "0") + "," + with("\"client\":", "\"nobody\"") + "," + with("\"origin\":", "\"\"") + ",7,null,";
+  std::ofstream(folder.file("requests.json")) << "{\"requests\":[" << all << entry << "]}";
+  table_ = {};
+  log.clear();
+  open(in(folder, options()));
+  ASSERT_EQ(selector_->requests().list().requests_size(), 1);
+  EXPECT_EQ(selector_->requests().list().requests(0).id(), id);
+  EXPECT_EQ(std::ranges::count_if(log.all(), [](const auto &line) { return line.find("skipped a request") != std::string::npos; }), 14);
+}
+
+TEST_F(Requests, kept_drains_without_sense_are_skipped_one_by_one) {
+  Folder folder;
+  std::ofstream(folder.file("drains.json"))
+      << R"({"drains":[{"csci_id":1,"service_id":"notnum"},{"csci_id":2},{},{"csci_id":3,"site":"site-2"},{"csci_id":3,"service_id":"1"}]})";
+  CapturedLog log;
+  open(in(folder, options()));
+  ASSERT_EQ(selector_->drains().drains_size(), 1);
+  EXPECT_EQ(selector_->drains().drains(0).csci_id(), 3u);
+  EXPECT_EQ(std::ranges::count_if(log.all(), [](const auto &line) { return line.find("skipped a drain") != std::string::npos; }), 4);
 }
 
 }  // namespace

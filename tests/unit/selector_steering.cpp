@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "tests/unit/selector_fakes.h"
 #include "tests/unit/util_certificates.h"
 #include "tests/unit/util_loop.h"
@@ -328,6 +330,62 @@ TEST_F(Steering, first_start_waits_until_all_is_known_but_not_for_long) {
   EXPECT_EQ(programmer_.held, "f2's rows, the delay to f3");
   until([&] { return !programmer_.held.has_value(); });
   EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
+}
+
+TEST_F(Steering, without_any_catalogue_the_last_agents_services_stay) {
+  CapturedLog log;
+  auto o = options();
+  o.hold = true;
+  o.restart_hold = std::chrono::milliseconds(1);
+  o.programmed = {{{1, 1}, "f2", 0.5}, {{1, 3}, "f3", 0.5}, {{9, 7}, "f3", 1}};
+  programmer_.pinned = {1, 9};
+  owners_.not_synced = {"f2"};
+  open(o);
+  rows("f3", {row(1, 3, 4, 6)});
+  until([&] { return !programmer_.held.has_value(); });
+  EXPECT_THAT(programmer_.pinned, ElementsAre(1, 9));
+  EXPECT_THAT(programmer_.services, IsEmpty());
+  EXPECT_EQ(programmer_.state(), "starting (waiting for the catalogue: platform away and no cached copy)");
+  EXPECT_THAT(selector_->warnings(), ElementsAre(HasSubstr("no cached copy")));
+  const auto errors = [&] {
+    return std::ranges::count_if(log.all(), [](const auto &line) { return line.find("2 services of the view in force stay") != std::string::npos; });
+  };
+  EXPECT_EQ(errors(), 1);
+  // The platform comes and knows one of them: only now the other one is known to be gone.
+  selector_->put_service(service("AR1", 1));
+  selector_->platform_known();
+  EXPECT_THAT(programmer_.pinned, ElementsAre(1));
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kDraining) << "f2 has not spoken";
+  EXPECT_EQ(programmer_.state(), "in sync");
+  EXPECT_THAT(selector_->warnings(), IsEmpty());
+  EXPECT_EQ(errors(), 1);
+}
+
+TEST_F(Steering, what_was_never_in_force_is_not_logged) {
+  CapturedLog log;
+  auto o = options();
+  o.hold = true;
+  o.programmed = {{{1, 1}, "f2", 0.5}, {{1, 3}, "f3", 0.5}, {{2, 2}, "f2", 1}};
+  owners_.not_synced = {"f2"};
+  open(o);
+  selector_->put_service(service("AR1", 1));
+  selector_->put_service(service("TP1", 2));
+  rows("f3", {row(1, 3, 4, 6)});
+  turn();
+  const auto shifts = [&] {
+    std::vector<std::string> lines;
+    for (const auto &line : log.all())
+      if (line.find("new flows:") != std::string::npos) lines.push_back(line);
+    return lines;
+  };
+  EXPECT_THAT(shifts(), IsEmpty());
+  selector_->platform_known();
+  rows("f2", {row(2, 2, 6, 5)});
+  owners_.not_synced.clear();
+  owners_.synced();
+  turn();
+  EXPECT_THAT(shifts(), ElementsAre(HasSubstr("service=AR1 cs_id=1 old=\"csci 1 50%, csci 3 50%\" new=\"csci 3 100%\"")));
 }
 
 // ---- publications ----

@@ -51,9 +51,10 @@ def agent(lab, node):
         out["restart_hold"] = "30s"
     if "icmp_source" in a:
         out["icmp_source"] = a["icmp_source"]
-    if "path-selector" in a["roles"]:
+    if {"path-selector", "egress"} & set(a["roles"]):
         platform = t.platform
         out["platform"] = {"url": f"https://{platform.platform}", "name": platform.name}
+    if "path-selector" in a["roles"]:
         out["path_selector"] = {
             "listen": f"{node.tunnel}:{a['sessions']['port']}", "hold_time": "30s", "freeze_after": "3s",
             "ring_threshold": 0.1,
