@@ -20,11 +20,15 @@ struct InterfaceOptions {
   std::string mode;       // "native" or "generic"
 };
 
+// How long the end of an agent that was killed may take, threads in the kernel and all.
+inline constexpr std::chrono::milliseconds kLockPatience{3000};
+
 struct DataplaneOptions {
   std::string pin_directory;             // on a bpffs; made if missing
   uint32_t flow_entries = 1 << 19;       // rounded up to a power of two; pins of another size stay as they are
   uint32_t ring_lines = 1 << 17;         // pool of 64-byte lines; the same
   std::vector<InterfaceOptions> interfaces;
+  std::chrono::milliseconds lock_patience = kLockPatience;
 };
 
 inline constexpr std::chrono::milliseconds kHeartbeat{500};
@@ -82,13 +86,14 @@ class Dataplane {
   virtual std::vector<std::string> warnings() const { return {}; }
 };
 
-// Opens or creates the pinned maps and programs, takes the pin directory's lock (flock on the directory
-// itself, so one agent per pin directory whatever its state directory; the holder's pid is named), replaces the programs, attaches them, arms the sweep. Refuses pins of another layout,
-// naming both, without touching them or the traffic.
+// Opens or creates the pinned maps and programs, takes the pin directory's lock (one agent per pin directory,
+// whatever its state directory; waits for the end of one that was killed, names one that lives), replaces the
+// programs, attaches them, arms the sweep. Refuses pins of another layout, naming both, without touching them or
+// the traffic.
 Result<std::unique_ptr<Dataplane>> open_kernel_dataplane(const DataplaneOptions &options);
 
 // Detaches and unpins everything below `pin_directory`: on purpose only (`catsbpfd --uninstall`). Run in
 // the network namespace of the agent. Refused while an agent runs; nothing there is fine.
-Result<> uninstall_dataplane(const std::string &pin_directory);
+Result<> uninstall_dataplane(const std::string &pin_directory, std::chrono::milliseconds lock_patience = kLockPatience);
 
 }  // namespace catsbpf::agent

@@ -30,7 +30,7 @@ Result<> Keeper::open(const DataplaneOptions &options) {
     attachments_.push_back({interface, ifindex, {}});
   }
   if (auto made = make_pin_directory(pin_directory_); !made) return made;
-  auto lock = lock_pin_directory(pin_directory_);
+  auto lock = lock_pin_directory(pin_directory_, options.lock_patience);
   if (!lock) return lock.error();
   lock_ = std::move(*lock);
   return done();

@@ -229,9 +229,9 @@ Result<std::unique_ptr<Dataplane>> open_kernel_dataplane(const DataplaneOptions 
   return std::unique_ptr<Dataplane>(std::move(dataplane));
 }
 
-Result<> uninstall_dataplane(const std::string &pin_directory) {
+Result<> uninstall_dataplane(const std::string &pin_directory, std::chrono::milliseconds lock_patience) {
   if (access(pin_directory.c_str(), F_OK) != 0) return done();
-  auto lock = lock_pin_directory(pin_directory);
+  auto lock = lock_pin_directory(pin_directory, lock_patience);
   if (!lock) return lock.error();
   collect_libbpf_messages();
   detach_others(pin_directory, {});

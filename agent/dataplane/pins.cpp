@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "maps/contract.h"
 #include "util/log.h"
@@ -25,6 +26,7 @@ namespace {
 
 constexpr long kBpfFs = 0xcafe4a11;  // BPF_FS_MAGIC
 const std::set<std::string> kSizedByAgent = {"flows", "flow_records", "rings"};
+constexpr std::chrono::milliseconds kAskForLock{20};
 
 Result<> make_directory(const std::string &path) {
   if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return done();
@@ -68,6 +70,20 @@ Result<> check_layout(const std::string &pin_directory) {
                "with `catsbpfd --uninstall`"};
 }
 
+// Once. Error::code EWOULDBLOCK: another agent has it. The directory is opened each time: its name may be another
+// directory's by the next time.
+Result<Fd> try_lock(const std::string &path) {
+  Fd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return system_error("cannot open pin directory " + path, errno);
+  struct stat status {};
+  if (fstat(directory.get(), &status) != 0) return system_error("cannot inspect pin directory " + path, errno);
+  if (flock(directory.get(), LOCK_EX | LOCK_NB) == 0) return directory;
+  if (errno != EWOULDBLOCK) return system_error("cannot lock pin directory " + path, errno);
+  const std::string pid = holder_of(status);
+  return Error{"another agent" + (pid.empty() ? std::string() : " (pid " + pid + ")") + " holds the pins at " + path,
+               "stop it first, or give this agent a pin_directory of its own", EWOULDBLOCK};
+}
+
 }  // namespace
 
 Result<> make_pin_directory(const std::string &path) {
@@ -91,16 +107,16 @@ Result<> make_pin_directory(const std::string &path) {
   return done();
 }
 
-Result<Fd> lock_pin_directory(const std::string &path) {
-  Fd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.valid()) return system_error("cannot open pin directory " + path, errno);
-  struct stat status {};
-  if (fstat(directory.get(), &status) != 0) return system_error("cannot inspect pin directory " + path, errno);
-  if (flock(directory.get(), LOCK_EX | LOCK_NB) == 0) return directory;
-  if (errno != EWOULDBLOCK) return system_error("cannot lock pin directory " + path, errno);
-  const std::string pid = holder_of(status);
-  return Error{"another agent" + (pid.empty() ? std::string() : " (pid " + pid + ")") + " holds the pins at " + path,
-               "stop it first, or give this agent a pin_directory of its own", EWOULDBLOCK};
+Result<Fd> lock_pin_directory(const std::string &path, std::chrono::milliseconds patience) {
+  auto lock = try_lock(path);
+  if (lock || lock.error().code != EWOULDBLOCK || patience.count() <= 0) return lock;
+  log::info("{}: waiting for its end patience_ms={}", lock.error().what, patience.count());
+  const auto limit = std::chrono::steady_clock::now() + patience;
+  while (!lock && lock.error().code == EWOULDBLOCK && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(kAskForLock);
+    lock = try_lock(path);
+  }
+  return lock;
 }
 
 Result<> keep_pin_directory(const std::string &path, Fd &lock) {
@@ -108,7 +124,7 @@ Result<> keep_pin_directory(const std::string &path, Fd &lock) {
   struct stat held {}, found {};
   if (fstat(lock.get(), &held) == 0 && stat(path.c_str(), &found) == 0 && held.st_ino == found.st_ino && held.st_dev == found.st_dev)
     return done();
-  auto fresh = lock_pin_directory(path);
+  auto fresh = lock_pin_directory(path, std::chrono::milliseconds(0));  // asked again at the next mend
   if (!fresh) return fresh.error();
   lock = std::move(*fresh);
   return done();

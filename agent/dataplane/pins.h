@@ -5,6 +5,7 @@
 
 #include <bpf/libbpf.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,10 @@ namespace catsbpf::agent {
 // Makes the directory (and programs/, links/ in it), on a bpffs. Fails when it is not on one.
 Result<> make_pin_directory(const std::string &path);
 
-// Takes the lock of an existing pin directory until the Fd closes. Fails when another agent has it, naming
-// its pid. The lock is on the directory itself: it needs no file, no permission and no cleaning up.
-Result<Fd> lock_pin_directory(const std::string &path);
+// Takes the lock of an existing pin directory until the Fd closes. Blocks for at most `patience` while another
+// agent has it: one that was killed has it until the kernel has torn down its last thread. Then fails, naming the
+// other's pid. The lock is on the directory itself: it needs no file, no permission and no cleaning up.
+Result<Fd> lock_pin_directory(const std::string &path, std::chrono::milliseconds patience);
 
 // For a pin directory in use: makes what is missing of it. When another directory is in its place, or none, the
 // lock on the new one takes the place of `lock`. Fails, with `lock` as it was, when another agent has that.
