@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from . import processes, ready, steering, traffic
+from . import ports, processes, ready, steering, traffic
 from .topology import LabError
 from .wait import must, until
 
@@ -68,9 +68,12 @@ def sites_of(reached):
 
 def curl_flows(story, host, count, family):
     """New flows by unmodified curl processes."""
-    loop = f"for i in $(seq {count}); do curl -s -{family} --max-time 5 http://{host}/; done"
-    out = story.run_in(story.lab, "client", ["bash", "-c", loop]).stdout
-    return collections.Counter(int(i) for i in re.findall(r"CSCI-ID (\d+)", out))
+    fresh = ports.fresh(story.lab, "client", "tcp", family, count)
+    loop = f"for p in {{{fresh[0]}..{fresh[-1]}}}; do curl -sS -{family} --local-port $p --max-time 5 http://{host}/; done"
+    done = story.run_in(story.lab, "client", ["bash", "-c", loop])
+    if done.stderr:
+        story.say(done.stderr.splitlines()[0])
+    return collections.Counter(int(i) for i in re.findall(r"CSCI-ID (\d+)", done.stdout))
 
 
 def at_the_start(story):

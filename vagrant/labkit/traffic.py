@@ -2,6 +2,7 @@
 """Real traffic from a node of the lab, and what became of it: which instance answered, what was lost, what moved."""
 import collections
 import contextlib
+import errno
 import hashlib
 import re
 import selectors
@@ -11,10 +12,11 @@ import tempfile
 import threading
 import time
 
-from . import echo
+from . import echo, ports
 from .network import inside
 from .processes import big_content
-from .wait import until
+from .topology import LabError, family
+from .wait import Missing, must, until
 
 INSTANCE = re.compile(rb"\(CSCI-ID (\d+)\)")
 
@@ -25,12 +27,25 @@ def csci_id(answer):
     return int(found.group(1)) if found else 0
 
 
-def connect(lab, address, port=80, node="client", timeout=5, source_port=0):
+def new_socket(lab, node, address, kind):
+    """A socket of that kind (SOCK_STREAM, SOCK_DGRAM) in a node, on a port that no flow had before."""
+    version, protocol = family(address), "tcp" if kind == socket.SOCK_STREAM else "udp"
     with inside(lab, node):
-        connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-        if source_port:
-            connection.bind(("", source_port))
-        connection.settimeout(timeout)
+        made = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, kind)
+    if version == 6:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)     # the port is IPv4's, too, otherwise
+    while True:
+        try:
+            made.bind(("", ports.fresh(lab, node, protocol, version).start))
+            return made
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:     # a program of this machine listens there
+                raise
+
+
+def connect(lab, address, port=80, node="client", timeout=5):
+    connection = new_socket(lab, node, address, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
     connection.connect((address, port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
@@ -60,9 +75,7 @@ def new_flows(lab, address, count, node="client"):
 def new_udp_flows(lab, address, count, node="client"):
     reached = collections.Counter()
     for number in range(count):
-        with inside(lab, node):
-            probe = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-        with contextlib.closing(probe):
+        with contextlib.closing(new_socket(lab, node, address, socket.SOCK_DGRAM)) as probe:
             probe.settimeout(2)
             probe.connect((address, echo.PORT))
             probe.send(b"%d" % number)
@@ -75,14 +88,13 @@ class EchoLoad:
 
     def __init__(self, lab, addresses, flows=20, rate=50, node="client"):
         self.interval, self.flows = 1 / rate, []
-        with inside(lab, node):
-            for number in range(flows):
-                address = addresses[number % len(addresses)]
-                probe = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-                probe.setblocking(False)
-                probe.connect((address, echo.PORT))
-                self.flows.append(_EchoFlow(probe))
+        for number in range(flows):
+            address = addresses[number % len(addresses)]
+            probe = new_socket(lab, node, address, socket.SOCK_DGRAM)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            probe.setblocking(False)
+            probe.connect((address, echo.PORT))
+            self.flows.append(_EchoFlow(probe))
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -232,15 +244,20 @@ class Download:
         self.started = time.monotonic()
         self.process = subprocess.Popen(run_in_arguments(lab, "client", words), env=lab.environment("client"),
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.csci_id = until(self._instance, 10) or 0
+        try:
+            self.csci_id = must(f"answer of {host}", self._instance, 10)
+        except LabError:
+            self.abort()
+            raise
 
     def _instance(self):
-        try:
-            with open(self.head, "rb") as head:
-                text = head.read()
-        except FileNotFoundError:
-            return None
-        return csci_id(text) if b"\r\n\r\n" in text else None
+        with contextlib.suppress(FileNotFoundError), open(self.head, "rb") as head:
+            text = head.read()
+            if b"\r\n\r\n" in text:
+                return csci_id(text) or Missing(text.decode(errors="replace").splitlines()[0])
+        if not self.running():
+            raise LabError(f"curl ended with {self.process.returncode}: {self.process.stdout.read().strip()}")
+        return Missing("no answer")
 
     @classmethod
     def of_instance(cls, run_in_arguments, lab, host, rate, wanted, family=4, tries=64):
