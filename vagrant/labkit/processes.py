@@ -51,14 +51,15 @@ class Program:
         return pid
 
     def stop(self, number=signal.SIGTERM, seconds=10):
-        """Ends it and waits for its end; returns its id, or None when it did not run."""
+        """Ends it and waits for its end. True: the signal was enough; False: it did not run, or had to be killed."""
         pid = self.send(number)
-        if pid and not until(lambda: _gone(pid, self), seconds):
+        ended = bool(pid) and until(lambda: _gone(pid, self), seconds)
+        if pid and not ended:
             self.send(signal.SIGKILL)
             if not until(lambda: _gone(pid, self), 5):
                 raise LabError(f"{self.name} of {self.node} (process {pid}) does not end")
         self.pid_file.unlink(missing_ok=True)
-        return pid
+        return ended
 
     def log(self, lines=30):
         try:
@@ -77,13 +78,15 @@ def _gone(pid, program):
 
 
 def start_time(pid):
-    """Clock ticks since boot at which a process started; None for no process and for one that only waits to be reaped."""
+    """Clock ticks since boot at which a process started; None for no process and for one that only waits to be reaped.
+    A dead main thread says nothing yet: files and locks go with the last thread."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
             fields = stat.read().rpartition(")")[2].split()
+        threads = len(os.listdir(f"/proc/{pid}/task"))
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] == "Z" else fields[19]
+    return None if fields[0] == "Z" and threads <= 1 else fields[19]
 
 
 def agent(lab, node, capabilities=CAPABILITIES):
