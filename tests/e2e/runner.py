@@ -58,6 +58,10 @@ class E2e:
         """catsbpf --json as a value."""
         return json.loads(self.run(node, ["catsbpf", *words, "--json"]).stdout)
 
+    def another_lab(self, letter):
+        """A lab of a test's own, which is not up."""
+        return Lab(self.lab.name + letter, self.lab.build)
+
     def operator(self, node):
         return api.operator(self.lab, node)
 
@@ -147,7 +151,7 @@ def _run_one(one, e2e, problem):
     except (AssertionError, LabError) as error:
         place = traceback.extract_tb(error.__traceback__)
         here = next((f for f in reversed(place) if "/tests/e2e/test_" in f.filename), place[-1])
-        kind, text = "failed", f"{error or 'assertion failed: ' + (here.line or '')} ({os.path.basename(here.filename)}:{here.lineno})"
+        kind, text = "failed", f"{str(error) or 'assertion failed: ' + (here.line or '')} ({os.path.basename(here.filename)}:{here.lineno})"
     except Exception:
         kind, text = "failed", traceback.format_exc()
     took = time.monotonic() - began

@@ -2,12 +2,12 @@
 """The lab itself: up twice, side by side, nothing left; the same topology in VMs."""
 import os
 import pathlib
+import tempfile
 
 from labkit import main, network, processes, traffic
-from labkit.lab import BPFFS, RUN, Lab
+from labkit.lab import BPFFS, RUN
 from labkit.topology import DIRECTORY
 from runner import test, tool_output
-
 
 def remains(lab):
     """Whatever of a lab is still there."""
@@ -46,7 +46,7 @@ def up_repairs_what_is_missing(e2e):
 
 @test
 def two_labs_run_side_by_side_and_down_leaves_nothing(e2e):
-    other = Lab("e2eb", e2e.lab.build)
+    other = e2e.another_lab("b")
     main.down(other)
     try:
         main.up(other)
@@ -61,7 +61,7 @@ def two_labs_run_side_by_side_and_down_leaves_nothing(e2e):
 
 @test(lab=False)
 def down_after_half_an_up_leaves_nothing(e2e):
-    lab = Lab("e2ec", e2e.lab.build)
+    lab = e2e.another_lab("c")
     try:
         main.up(lab, agents=False)
         network.command(["ip", "-n", lab.namespace("client"), "link", "delete", "net0"])
@@ -74,7 +74,7 @@ def down_after_half_an_up_leaves_nothing(e2e):
 
 @test(lab=False)
 def plain_routing_works_without_agents(e2e):
-    lab = Lab("e2ed", e2e.lab.build)
+    lab = e2e.another_lab("d")
     try:
         main.up(lab, agents=False)
         assert traffic.new_flows(lab, "10.99.0.1", 10) == {1: 10}
@@ -86,11 +86,37 @@ def plain_routing_works_without_agents(e2e):
 
 @test(lab=False)
 def command_says_what_is_wrong_and_what_to_do(e2e):
-    for words, wanted in ((["exec", "nobody", "true"], "no node"), (["exec", "client", "true"], "is down"),
-                          (["--name", "Bad Name", "up", "--no-agents"], "not usable"), (["--name", "tc", "up", "--no-agents"], "another tool")):
-        name = [] if "--name" in words else ["--name", "e2ee"]
-        done = tool_output([DIRECTORY / "lab", *name, *words])
+    lab = e2e.another_lab("e")
+    for words, wanted in ((["exec", "nobody", "true"], "no node"), (["exec", "client", "true"], "is down")):
+        done = tool_output([DIRECTORY / "lab", "--name", lab.name, *words])
         assert done.returncode == 1 and wanted in done.stderr and "hint:" in done.stderr, (words, done)
+
+
+@test(lab=False)
+def wrong_command_ends_before_anything_is_built_for_it(e2e):
+    with tempfile.TemporaryDirectory(prefix="catsbpf-no-cmake-") as tools:
+        cmake = pathlib.Path(tools) / "cmake"
+        cmake.write_text("#!/bin/sh\necho built\nexit 1\n")
+        cmake.chmod(0o755)
+        env = {"PATH": f"{tools}:{os.environ['PATH']}"}
+        for words, status, wanted in ((["--name", "Bad Name", "up"], 1, "not usable"), (["--name", "tc", "demo"], 1, "another tool"),
+                                      (["up", "--nonsense"], 2, "--nonsense")):
+            done = tool_output([DIRECTORY / "lab", *words], env=env)
+            assert done.returncode == status and wanted in done.stderr and "the build failed" not in done.stderr, (words, done)
+
+
+@test
+def status_fits_in_100_columns_and_leaves_nothing_out(e2e):
+    words = [DIRECTORY / "lab", "--name", e2e.lab.name, "status"]
+    done = tool_output(words)
+    assert done.returncode == 0, done
+    e2e.agent("sma3").stop()
+    broken = tool_output(words)
+    assert broken.returncode == 1, broken
+    assert "catsbpfd DOWN" in broken.stdout and "NOT READY" in broken.stdout, broken
+    for shown in (done.stdout, broken.stdout):
+        assert max(map(len, shown.splitlines())) <= 100, shown
+        assert all(f"{n.name} " in shown and n.purpose in shown for n in e2e.topology.nodes.values()), shown
 
 
 @test
@@ -106,7 +132,6 @@ def exec_sets_the_environment_from_any_directory(e2e):
 @test(lab=False)
 def vagrantfile_is_valid(e2e):
     e2e.need("vagrant", "vagrant and vagrant-libvirt")
-    import tempfile
     with tempfile.TemporaryDirectory(prefix="catsbpf-vagrant-") as home:
         done = tool_output(["vagrant", "validate"], cwd=DIRECTORY,
                            env={"PATH": os.environ["PATH"], "HOME": home, "VAGRANT_DOTFILE_PATH": home + "/state",

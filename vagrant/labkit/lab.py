@@ -9,12 +9,15 @@ from .topology import REPOSITORY, LabError, Topology
 
 BPFFS = pathlib.Path("/sys/fs/bpf")
 RUN = pathlib.Path("/run/catsbpf-lab")
+RESERVED = ("ip", "tc", "xdp")     # folders of other tools on the bpffs
 
 
 class Lab:
     def __init__(self, name="cats", build=None, topology=None, only=None):
         if not re.fullmatch(r"[a-z][a-z0-9]{0,7}", name):
             raise LabError(f"lab name {name!r} is not usable", "1 to 8 of a-z and 0-9, a letter first")
+        if name in RESERVED:
+            raise LabError(f"lab name {name} is the folder of another tool in {BPFFS}", "take another name")
         self.name = name
         self.topology = topology or Topology()
         self.only = only                  # this machine is that one node (vagrant/Vagrantfile); None: all are here

@@ -7,23 +7,24 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 
 from . import certificates, configurations, demo, network, processes, ready
 from .lab import BPFFS, RUN, Lab, command
 from .topology import REPOSITORY, LabError
 
 MACHINE_FILES = "build/machines"
-RESERVED = ("ip", "tc", "xdp")     # folders of other tools on the bpffs
+HOSTS = pathlib.Path("/etc/hosts")
 
 
 def up(lab, agents=True, wait=True):
-    if lab.name in RESERVED:
-        raise LabError(f"lab name {lab.name} is the folder of another tool in {BPFFS}", "take another name")
     for program in (lab.agent_program, lab.platform_program, lab.cli_program) if agents else ():
         if not program.exists():
             raise LabError(f"{program} does not exist", f"cmake --build {lab.build}")
     if not os.path.ismount(BPFFS):
         command(["mount", "-t", "bpf", "bpf", BPFFS])
+    if not HOSTS.exists():
+        HOSTS.touch()       # nodes cover it with their own; a bare chroot has none
     network.up(lab)
     certificates.up(lab)
     configurations.up(lab)
@@ -49,8 +50,8 @@ def machine(lab):
             shutil.copytree(made / name, lab.run / name, dirs_exist_ok=True)
     up(lab, wait=False)
     ready.publish_tables(lab, 300)
-    have = pathlib.Path("/etc/hosts").read_text()
-    with open("/etc/hosts", "a") as hosts:
+    have = HOSTS.read_text()
+    with open(HOSTS, "a") as hosts:
         hosts.writelines(f"{line}\n" for line in configurations.hosts(lab).splitlines() if line not in have)
 
 
@@ -87,12 +88,12 @@ def status(lab):
     programs = {}
     for program in processes.all_of(lab):
         programs.setdefault(program.node, []).append(f"{program.name} {'up' if program.pid() else 'DOWN'}")
-    print(f"{'node':9} {'network':8} {'is':46} programs")
+    print(f"{'node':9} {'is':47} state")
     for name, node in lab.topology.nodes.items():
-        network_state = "up" if name in existing else "MISSING"
-        print(f"{name:9} {network_state:8} {node.purpose[:46]:46} {', '.join(programs.get(name, ['-']))}")
+        state = ", ".join(programs.get(name, ["up"])) if name in existing else "network MISSING"
+        print(f"{name:9} {node.purpose:47} {state}")
     steering = ready.steering(lab)
-    print(f"steering  {'ready' if steering else 'NOT READY: ' + steering.text}")
+    print(textwrap.fill(f"steering  {'ready' if steering else 'NOT READY: ' + steering.text}", 100, subsequent_indent=" " * 10))
     whole = len(existing) == len(lab.topology.nodes) and all(p.pid() for p in processes.all_of(lab))
     return 0 if whole and steering else 1
 
@@ -103,7 +104,7 @@ def arguments_in(lab, node, words):
         raise LabError(f"no node {node!r}", f"nodes: {' '.join(lab.topology.nodes)}")
     if node not in lab.existing_namespaces():
         raise LabError(f"lab {lab.name} is down", f"sudo vagrant/lab --name {lab.name} up")
-    bind = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    bind = f'mount --bind "$0" {HOSTS} && exec "$@"'
     return ["nsenter", f"--net={lab.namespace_path(node)}", "--", "unshare", "--mount", "--propagation", "slave", "--",
             "sh", "-c", bind, str(lab.hosts), *words]
 
@@ -145,39 +146,24 @@ def parse(words):
     return parser.parse_args(words)
 
 
+def needs(options):
+    """What vagrant/lab makes sure of before the command runs: programs that it builds, tools, or nothing."""
+    if options.verb not in ("up", "demo"):
+        return ""
+    own_programs = options.build or os.environ.get("CATSBPF_BUILD") or getattr(options, "no_agents", False)
+    return "lab" if own_programs else "build"
+
+
 def main(words):
-    options = parse(words)
+    only_needs = words[:1] == ["--needs"]
+    options = parse(words[only_needs:])
     os.umask(0o022)
     try:
         lab = Lab(options.name, options.build)
-        if options.verb == "up":
-            up(lab, not options.no_agents)
-            print(f"lab {lab.name} is up: sudo vagrant/lab{'' if lab.name == 'cats' else ' --name ' + lab.name} status | demo | "
-                  "exec NODE COMMAND | down")
+        if only_needs:
+            print(needs(options))
             return 0
-        if options.verb == "down":
-            down(lab)
-            return 0
-        if options.verb == "status":
-            return status(lab)
-        if options.verb == "certificates":
-            machine_certificates(lab)
-            return 0
-        if options.verb == "machine":
-            if options.node not in lab.topology.nodes:
-                raise LabError(f"no node {options.node!r}", f"nodes: {' '.join(lab.topology.nodes)}")
-            lab.only = options.node
-            machine(lab)
-            return 0
-        if options.verb == "logs":
-            logs(lab, options.node)
-            return 0
-        if options.verb == "exec":
-            words = options.words[1:] if options.words[:1] == ["--"] else options.words
-            arguments = arguments_in(lab, options.node, words or [os.environ.get("SHELL", "/bin/bash")])
-            os.execvpe(arguments[0], arguments, lab.environment(options.node))
-        up(lab)
-        return demo.run(lab, run_in, arguments_in)
+        return run_verb(lab, options)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
@@ -185,3 +171,31 @@ def main(words):
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def run_verb(lab, options):
+    if options.verb == "up":
+        up(lab, not options.no_agents)
+        print(f"lab {lab.name} is up: sudo vagrant/lab{'' if lab.name == 'cats' else ' --name ' + lab.name} status | demo | "
+              "exec NODE COMMAND | down")
+    elif options.verb == "down":
+        down(lab)
+    elif options.verb == "status":
+        return status(lab)
+    elif options.verb == "certificates":
+        machine_certificates(lab)
+    elif options.verb == "machine":
+        if options.node not in lab.topology.nodes:
+            raise LabError(f"no node {options.node!r}", f"nodes: {' '.join(lab.topology.nodes)}")
+        lab.only = options.node
+        machine(lab)
+    elif options.verb == "logs":
+        logs(lab, options.node)
+    elif options.verb == "exec":
+        words = options.words[1:] if options.words[:1] == ["--"] else options.words
+        arguments = arguments_in(lab, options.node, words or [os.environ.get("SHELL", "/bin/bash")])
+        os.execvpe(arguments[0], arguments, lab.environment(options.node))
+    else:
+        up(lab)
+        return demo.run(lab, run_in, arguments_in)
+    return 0
