@@ -2,7 +2,6 @@
 """Runs the e2e tests: brings the lab `e2e` up once, runs every function that @test marks, takes it down.
    tests/e2e [--build DIR] [--report FILE] [--keep] [--list] [WORD...]   WORD: part of a test's name"""
 import argparse
-import importlib
 import os
 import pathlib
 import sys
@@ -10,6 +9,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[0] = str(HERE)
 sys.path.insert(1, str(HERE.parent.parent / "vagrant"))
+import comparing  # noqa: E402
 import runner  # noqa: E402
 
 
@@ -23,7 +23,7 @@ def main():
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()
     for path in sorted(HERE.glob("test_*.py")):
-        importlib.import_module(path.stem)
+        comparing.load(path)
     tests = [t for t in runner.tests if not options.words or any(w in t.name or w in t.module for w in options.words)]
     if options.list:
         print("\n".join(f"{t.module}: {t.name}" for t in tests))

@@ -2,12 +2,11 @@
 """What is wrong is refused with a clear error, and running traffic does not notice."""
 import contextlib
 import copy
+import json
 import re
 import signal
-import subprocess
 
-from labkit import certificates, configurations, network, processes, ready, steering, traffic
-from labkit.topology import LabError
+from labkit import api, certificates, configurations, network, processes, ready, steering, traffic
 from runner import test
 
 AR1 = "10.99.0.1"
@@ -71,12 +70,7 @@ def second_agent_on_the_same_pins_is_refused(e2e):
 
 @test
 def pins_of_another_layout_are_refused_and_left_alone(e2e):
-    control = e2e.lab.pins("f1") / "control"
-    maps = [p for p in e2e.lab.pins("f1").rglob("control")]
-    assert maps, f"no pinned map control below {e2e.lab.pins('f1')}"
-    control = maps[0]
-    old = network.command(["bpftool", "map", "lookup", "pinned", control, "key", "0", "0", "0", "0", "-j"])
-    assert '"value"' in old
+    control = next(e2e.lab.pins("f1").rglob("control"))
     agent = e2e.agent("f1")
     with undisturbed(e2e) as load:
         agent.stop(signal.SIGKILL)
@@ -93,47 +87,46 @@ def pins_of_another_layout_are_refused_and_left_alone(e2e):
 
 def _write_layout(control, number):
     """Changes the first 4 bytes (struct control: layout) of the pinned array's one element."""
-    import json
     shown = json.loads(network.command(["bpftool", "map", "lookup", "pinned", control, "key", "0", "0", "0", "0", "-j"]))
     value = [int(b, 16) for b in shown["value"]]
     value[:4] = number.to_bytes(4, "little")
     network.command(["bpftool", "map", "update", "pinned", control, "key", "0", "0", "0", "0", "value", *value])
 
 
-@test
-def missing_capability_is_named_and_traffic_goes_on(e2e):
-    agent = e2e.agent("f1")
+def restart_refused(e2e, node, file, **options):
+    """The node's agent is killed; one with this file is refused in its place. Its words, after the real one is back."""
+    agent = e2e.agent(node)
     with undisturbed(e2e) as load:
         agent.stop(signal.SIGKILL)
-        said = refused(e2e, "f1", e2e.lab.files("f1") / "catsbpfd.yaml", capabilities=["net_admin", "net_raw", "sys_nice"])
-        assert "CAP_BPF" in said and "hint:" in said, said
+        said = refused(e2e, node, file, **options)
         load.wait_for(200)
         agent.start()
         ready.cats(e2e.lab)
+    return said
+
+
+@test
+def missing_capability_is_named_and_traffic_goes_on(e2e):
+    said = restart_refused(e2e, "f1", e2e.lab.files("f1") / "catsbpfd.yaml", capabilities=["net_admin", "net_raw", "sys_nice"])
+    assert "CAP_BPF" in said and "hint:" in said, said
+
+
+def with_interface(e2e, name):
+    """What f3's agent says when its configuration has that interface, too."""
+    new = {"name": name, "side": "service", "mode": "native"}
+    return restart_refused(e2e, "f3", configuration(e2e, "f3", lambda value: value["interfaces"].append(new)))
 
 
 @test
 def interface_that_does_not_exist_is_named(e2e):
-    file = configuration(e2e, "f3", lambda value: value["interfaces"].append({"name": "nowhere0", "side": "service", "mode": "native"}))
-    agent = e2e.agent("f3")
-    with undisturbed(e2e):
-        agent.stop(signal.SIGKILL)
-        said = refused(e2e, "f3", file)
-        assert "nowhere0" in said, said
-        agent.start()
-        ready.cats(e2e.lab)
+    said = with_interface(e2e, "nowhere0")
+    assert "nowhere0" in said, said
 
 
 @test
 def interface_without_native_xdp_is_named_with_the_way_out(e2e):
-    file = configuration(e2e, "f3", lambda value: value["interfaces"].append({"name": "lo", "side": "service", "mode": "native"}))
-    agent = e2e.agent("f3")
-    with undisturbed(e2e):
-        agent.stop(signal.SIGKILL)
-        said = refused(e2e, "f3", file)
-        assert "to lo" in said and "generic" in said and "hint:" in said, said
-        agent.start()
-        ready.cats(e2e.lab)
+    said = with_interface(e2e, "lo")
+    assert "to lo" in said and "generic" in said and "hint:" in said, said
 
 
 def own_certificate(e2e, uri):
@@ -253,7 +246,6 @@ def site_api_refuses_who_is_not_the_site(e2e):
 
 @test
 def absurd_deltas_are_refused_and_change_nothing(e2e):
-    from labkit import api
     client = api.site(e2e.lab, "site-2")
     before = client.get("/v1/table")
     for delta in ({"csci_id": 99, "gas": 1}, {"csci_id": 1, "gas_change": -1000}, {"csci_id": 1, "gas": 4000000000},

@@ -35,29 +35,19 @@ def killed_and_restarted(e2e, program):
         load.wait_for(400)
 
 
-@test
-def killed_ingress_agent_costs_no_packet_and_no_flow(e2e):
-    killed_and_restarted(e2e, e2e.agent("f1"))
+def killed(what, program):
+    """Makes the test in which that program is killed and restarted."""
+    def one(e2e):
+        killed_and_restarted(e2e, program(e2e))
+    one.__name__ = f"killed_{what}_costs_no_packet_and_no_flow"
+    test(one)
 
 
-@test
-def killed_egress_agent_costs_no_packet_and_no_flow(e2e):
-    killed_and_restarted(e2e, e2e.agent("f2"))
-
-
-@test
-def killed_egress_without_own_agent_costs_no_packet_and_no_flow(e2e):
-    killed_and_restarted(e2e, e2e.agent("f3"))
-
-
-@test
-def killed_service_metric_agent_costs_no_packet_and_no_flow(e2e):
-    killed_and_restarted(e2e, e2e.agent("sma3"))
-
-
-@test
-def killed_platform_costs_no_packet_and_no_flow(e2e):
-    killed_and_restarted(e2e, processes.platform(e2e.lab, "platform"))
+killed("ingress_agent", lambda e2e: e2e.agent("f1"))
+killed("egress_agent", lambda e2e: e2e.agent("f2"))
+killed("egress_without_own_agent", lambda e2e: e2e.agent("f3"))
+killed("service_metric_agent", lambda e2e: e2e.agent("sma3"))
+killed("platform", lambda e2e: processes.platform(e2e.lab, "platform"))
 
 
 @test
@@ -65,8 +55,7 @@ def graceful_stop_and_start_of_every_agent_costs_nothing(e2e):
     with traffic_that_must_not_suffer(e2e) as load:
         for node in e2e.topology.agents():
             agent = e2e.agent(node.name)
-            pid = agent.send(signal.SIGTERM)
-            e2e.eventually(f"end of the agent of {node.name}", lambda a=agent: processes._gone(pid, a), 5)
+            assert agent.stop(seconds=5), f"the agent of {node.name} does not end by SIGTERM"
             agent.start()
         ready.cats(e2e.lab)
         load.wait_for(400)
