@@ -64,12 +64,14 @@ bool SiteTable::release(uint64_t reservation) {
   return true;
 }
 
-std::vector<uint64_t> SiteTable::release_others(const std::string &holder, const std::set<uint64_t> &held) {
-  std::vector<uint64_t> ended;
+SiteTable::Differences SiteTable::reconcile(const std::string &holder, const std::set<uint64_t> &held) {
+  Differences found;
   for (const auto &[reservation, entry] : ledger_)
-    if (entry.holder == holder && !held.contains(reservation)) ended.push_back(reservation);
-  for (const uint64_t reservation : ended) release(reservation);
-  return ended;
+    if (entry.holder == holder && !held.contains(reservation)) found.released.push_back(reservation);
+  for (const uint64_t reservation : found.released) release(reservation);
+  for (const uint64_t reservation : held)
+    if (!ledger_.contains(reservation)) found.unknown.push_back(reservation);
+  return found;
 }
 
 std::optional<uint64_t> SiteTable::oldest_reservation(const RowKey &key) const {

@@ -62,8 +62,13 @@ class SiteTable {
   Result<> renew(uint64_t reservation, std::chrono::milliseconds lease, TimePoint now);
   // Gives the slots back; false when unknown (already ended).
   bool release(uint64_t reservation);
-  // Releases all that were granted to `holder`, except `held`; returns them.
-  std::vector<uint64_t> release_others(const std::string &holder, const std::set<uint64_t> &held);
+  // What a C-PS and its owner found to differ when they met again.
+  struct Differences {
+    std::vector<uint64_t> released;  // granted to the holder, which does not know them: free again
+    std::vector<uint64_t> unknown;   // the holder has them, the ledger does not: they have ended
+  };
+  // `held`: all that `holder` knows of. The ledger decides what exists, the holder what it still wants.
+  Differences reconcile(const std::string &holder, const std::set<uint64_t> &held);
   // Oldest reservation of that instance, for a heartbeat that names none.
   std::optional<uint64_t> oldest_reservation(const RowKey &key) const;
   // Ends leases that ran out; returns them.

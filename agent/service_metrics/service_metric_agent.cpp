@@ -126,12 +126,14 @@ class Core : public std::enable_shared_from_this<Core> {
       group()->answers.push_back(std::move(answer));
     };
     ledger.held = [this, holder](const std::set<uint64_t> &held) {
-      const auto ended = table_.release_others(holder, held);
-      if (ended.empty()) return;
-      log::info("reservations released peer={} count={} reason=\"the path selector does not know them\"", holder,
-                ended.size());
-      unsaved_.reservations.insert(ended.begin(), ended.end());
-      (void)group();
+      auto [released, unknown] = table_.reconcile(holder, held);
+      if (!released.empty()) {
+        log::info("reservations released peer={} count={} reason=\"the path selector does not know them\"", holder,
+                  released.size());
+        unsaved_.reservations.insert(released.begin(), released.end());
+        (void)group();
+      }
+      return unknown;
     };
     return ledger;
   }

@@ -23,8 +23,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-constexpr std::size_t kMaxFinished = 65'536;  // kept while the session is down; leases end at the C-PS too
-constexpr auto kStable = 10s;                 // a session that lived so long makes the next retry fast again
+constexpr auto kStable = 10s;  // a session that lived so long makes the next retry fast again
 constexpr auto kRepeatLog = 60s;
 
 // Lives on in its coroutines after the client is gone, with stopped_ set.
@@ -61,8 +60,11 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
   }
 
   void finished(uint64_t reservation, const std::string &reason) {
-    if (up_) return say_finished(reservation, reason);
-    if (finished_.size() < kMaxFinished) finished_.emplace_back(reservation, reason);
+    if (!up_) return;
+    v1::Envelope envelope;
+    envelope.mutable_finished()->set_reservation(reservation);
+    envelope.mutable_finished()->set_reason(reason);
+    connection_->send(envelope);
   }
 
   v1::SessionStatus status() const {
@@ -188,8 +190,7 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
         ledger_.release(envelope.release().reservation(), released_to(envelope.release().reservation()));
         break;
       case v1::Envelope::kHeld:
-        if (const auto &named = envelope.held().reservations(); ledger_.held)
-          ledger_.held({named.begin(), named.end()});
+        held(envelope.held());
         break;
       default:
         break;  // keep-alives, and what a newer version says
@@ -228,7 +229,6 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
         },
         nullptr);
     connection_->flush();
-    for (const auto &[reservation, reason] : std::exchange(finished_, {})) say_finished(reservation, reason);
     return done();
   }
 
@@ -237,6 +237,15 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
     const auto key = sender_.row_of(ask.handle());
     if (!key) return answer(Error{"no row has handle " + std::to_string(ask.handle())});
     ledger_.reserve(ask.reservation(), *key, ask.gas(), milliseconds{ask.lease_ms()}, std::move(answer));
+  }
+
+  void held(const v1::Held &held) {
+    const auto &named = held.reservations();
+    const auto unknown = ledger_.held({named.begin(), named.end()});
+    if (!unknown.empty())
+      log::info("reservations told to be over peer={} count={} reason=\"the ledger does not have them\"", options_.peer,
+                unknown.size());
+    for (const uint64_t reservation : unknown) finished(reservation, "its owner does not hold it any more");
   }
 
   // Answers on the session that asked, if it is still there.
@@ -262,13 +271,6 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
       envelope.mutable_released()->set_reservation(reservation);
       connection->send(envelope);
     };
-  }
-
-  void say_finished(uint64_t reservation, const std::string &reason) {
-    v1::Envelope envelope;
-    envelope.mutable_finished()->set_reservation(reservation);
-    envelope.mutable_finished()->set_reason(reason);
-    connection_->send(envelope);
   }
 
   void ended(const Error &why) {
@@ -304,7 +306,6 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
   std::shared_ptr<asio::ssl::context> context_;
   tls::Expected expected_;
   std::shared_ptr<Connection> connection_;
-  std::deque<std::pair<uint64_t, std::string>> finished_;
   std::minstd_rand random_{std::random_device{}()};
   uint32_t version_ = 0, resyncs_ = 0, wire_bytes_ = 0;
   uint64_t refusals_ = 0;

@@ -46,8 +46,9 @@ class SessionClient {
         reserve;
     std::function<void(uint64_t reservation, std::chrono::milliseconds lease, Answer answer)> renew;
     std::function<void(uint64_t reservation, Answer answer)> release;
-    // All that this C-PS knows of; the rest of what was granted to it is to be released. May be null.
-    std::function<void(const std::set<uint64_t> &reservations)> held;
+    // All that this C-PS knows of; the rest of what was granted to it is to be released. Returns those that
+    // the ledger does not have: they have ended.
+    std::function<std::vector<uint64_t>(const std::set<uint64_t> &reservations)> held;
   };
 
   // Starts to dial at once. Fails naming the address or the TLS file, and why. `table` outlives the client.
@@ -65,7 +66,8 @@ class SessionClient {
   virtual Carried changed(const cmas::SiteTable::Dirty &dirty) = 0;
   // Sequence of the last message made; acknowledged ones are in the C-PS' table.
   virtual uint64_t acknowledged() const = 0;
-  // A reservation has ended here. Kept for the C-PS' return when the session is down.
+  // A reservation has ended here. While the session is down nothing is said: the C-PS names what it holds when
+  // it is back.
   virtual void finished(uint64_t reservation, const std::string &reason) = 0;
 
   virtual bool up() const = 0;

@@ -352,13 +352,15 @@ TEST(Ledger, random_life_keeps_the_invariant_and_leaks_nothing) {
   }
 }
 
-TEST(SiteTable, what_a_holder_does_not_name_is_released_and_nobody_elses) {
+TEST(SiteTable, what_a_holder_does_not_name_is_released_and_what_is_not_held_is_named) {
   SiteTable site = table();
   ASSERT_TRUE(site.reserve(1, kTp1, 1, seconds(9), kStart, "f1").ok());
   ASSERT_TRUE(site.reserve(2, kTp1, 2, seconds(9), kStart, "f1").ok());
   ASSERT_TRUE(site.reserve(3, kTp1, 1, seconds(9), kStart, "f8").ok());
   ASSERT_TRUE(site.reserve(4, kTp1, 1, seconds(9), kStart).ok());
-  EXPECT_EQ(site.release_others("f1", {1, 77}), std::vector<uint64_t>{2});
+  const auto found = site.reconcile("f1", {1, 77});
+  EXPECT_EQ(found.released, std::vector<uint64_t>{2});
+  EXPECT_EQ(found.unknown, std::vector<uint64_t>{77});
   EXPECT_EQ(at(site, kTp1).in_use, 3u);
   EXPECT_TRUE(site.ledger().contains(1) && site.ledger().contains(3) && site.ledger().contains(4));
 }

@@ -283,6 +283,25 @@ TEST_F(Agent, slots_that_a_restarted_path_selector_does_not_know_are_free_at_onc
   EXPECT_EQ(agent_->table().ledger().at(12).holder, "f1");
 }
 
+TEST_F(Agent, heartbeat_while_the_path_selector_was_away_ends_its_grant_on_return) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  for (const uint64_t reservation : {11, 12, 13}) ASSERT_TRUE(reserve(reservation, 1, 3600s));
+  server_.reset();
+  EXPECT_EQ(call("POST", "/v1/finished", R"({"reservation":12})").status, 200);
+  // And the owner is restarted: it remembers none of what ended.
+  agent_.reset();
+  start();
+  serve([](auto &options) { options.held = [](const std::string &) { return std::vector<uint64_t>{11, 12, 13}; }; });
+  std::vector<uint64_t> finished;
+  server_->on_finished([&](uint64_t reservation, const std::string &) { finished.push_back(reservation); });
+  ASSERT_TRUE(until([&] { return !finished.empty() && in().state() == "up"; }));
+  EXPECT_THAT(finished, ::testing::ElementsAre(12));
+  EXPECT_EQ(agent_->table().ledger().size(), 2u);
+}
+
 TEST_F(Agent, path_selector_that_says_nothing_of_what_it_holds_loses_nothing) {
   serve();
   start();

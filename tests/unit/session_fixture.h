@@ -120,7 +120,10 @@ class SessionTest : public LoopTest {
       if (site_.release(reservation)) changed();
       if (!mute_) answer(done());
     };
-    ledger.held = [this](const std::set<uint64_t> &held) { held_.push_back(held); };
+    ledger.held = [this](const std::set<uint64_t> &held) {
+      held_.push_back(held);
+      return site_.reconcile("f1", held).unknown;
+    };
     auto opened = agent::SessionClient::open(io_, std::move(options), site_, epoch, std::move(ledger));
     ASSERT_TRUE(opened) << opened.error().text();
     client_ = std::move(*opened);

@@ -134,6 +134,20 @@ TEST_F(Reservations, session_begins_with_what_the_path_selector_holds_of_that_ow
   EXPECT_THAT(held_, ElementsAre(std::set<uint64_t>{21, uint64_t{1} << 51}));
 }
 
+TEST_F(Reservations, what_ended_while_the_session_was_down_is_said_in_the_next) {
+  meet([](auto &options) { options.held = [](const std::string &) { return std::vector<uint64_t>{11, 12}; }; });
+  ASSERT_TRUE(reserve(11, 1));
+  ASSERT_TRUE(reserve(12, 2));
+  std::vector<uint64_t> finished;
+  server_->on_finished([&](uint64_t reservation, const std::string &) { finished.push_back(reservation); });
+  client_->stop();
+  ASSERT_TRUE(site_.release(11));
+  client_->finished(11, "service finished");
+  dial(client_options(), 2);
+  ASSERT_TRUE(until([&] { return !finished.empty() && client_->acknowledged() == 1; }));
+  EXPECT_THAT(finished, ElementsAre(11u)) << "12 is held by both";
+}
+
 TEST_F(Reservations, path_selector_without_a_list_says_nothing_of_what_it_holds) {
   meet();
   turn(20ms);
