@@ -68,7 +68,7 @@ def sites_of(reached):
 
 def curl_flows(story, host, count, family):
     """New flows by unmodified curl processes."""
-    fresh = ports.fresh(story.lab, "client", "tcp", family, count)
+    fresh = ports.fresh(story.lab, "client", "tcp", count)
     loop = f"for p in {{{fresh[0]}..{fresh[-1]}}}; do curl -sS -{family} --local-port $p --max-time 5 http://{host}/; done"
     done = story.run_in(story.lab, "client", ["bash", "-c", loop])
     if done.stderr:

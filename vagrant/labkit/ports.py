@@ -7,10 +7,10 @@ import json
 LOW, HIGH = 1024, 32767     # below the ports that the kernel gives away by itself
 
 
-def fresh(lab, node, protocol, family, count=1):
-    """A range of `count` ports. The lab's files remember what was taken, so that it holds over several programs and
-    as long as the lab is up; after HIGH it begins anew."""
-    key = f"{node} {protocol} IPv{family}"
+def fresh(lab, node, protocol, count=1):
+    """A range of `count` ports of "tcp" or "udp", for IPv4 and IPv6, which share a node's ports. The lab's files remember
+    what was taken, over several programs and as long as the lab is up; after HIGH it begins anew."""
+    key = f"{node} {protocol}"
     with open(lab.run / "source-ports", "a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)

@@ -15,7 +15,7 @@ import time
 from . import echo, ports
 from .network import inside
 from .processes import big_content
-from .topology import LabError, family
+from .topology import LabError
 from .wait import Missing, must, until
 
 INSTANCE = re.compile(rb"\(CSCI-ID (\d+)\)")
@@ -29,14 +29,12 @@ def csci_id(answer):
 
 def new_socket(lab, node, address, kind):
     """A socket of that kind (SOCK_STREAM, SOCK_DGRAM) in a node, on a port that no flow had before."""
-    version, protocol = family(address), "tcp" if kind == socket.SOCK_STREAM else "udp"
+    protocol = "tcp" if kind == socket.SOCK_STREAM else "udp"
     with inside(lab, node):
-        made = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, kind)
-    if version == 6:
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)     # the port is IPv4's, too, otherwise
+        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
     while True:
         try:
-            made.bind(("", ports.fresh(lab, node, protocol, version).start))
+            made.bind(("", ports.fresh(lab, node, protocol).start))
             return made
         except OSError as error:
             if error.errno != errno.EADDRINUSE:     # a program of this machine listens there
