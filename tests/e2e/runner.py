@@ -3,9 +3,11 @@
 AssertionError or LabError: it failed; Skip: it cannot run here, and why."""
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import xml.etree.ElementTree as tree
@@ -108,9 +110,33 @@ class E2e:
         steering.restore(self.lab)
 
 
+class SanitizerReports:
+    """What programs built with sanitizers (preset asan) report, at their end too: one file each. A suite whose daemon
+    leaks, or a CLI that reads beyond an array, must not pass because the traffic did."""
+
+    def __init__(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="catsbpf-sanitizer-"))
+        self.directory.chmod(0o1777)        # cats-platformd is nobody
+        for variable in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+            given = [o for o in (os.environ.get(variable), "print_stacktrace=1", f"log_path={self.directory}/report") if o]
+            os.environ[variable] = ":".join(given)
+
+    def take(self):
+        """The reports since the last call, as one text; "" when there are none."""
+        texts = []
+        for file in sorted(self.directory.iterdir()):
+            texts.append(file.read_text(errors="replace").strip())
+            file.unlink()
+        return "\n".join(texts)
+
+    def remove(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
 def run(selected, options):
     lab = Lab(options.name, options.build)
     e2e = E2e(lab)
+    reports = SanitizerReports()
     results = []
     problem = None
     if any(t.lab for t in selected):
@@ -124,13 +150,16 @@ def run(selected, options):
             print(problem, flush=True)
             _show_logs(lab)
     for one in selected:
-        results.append(_run_one(one, e2e, problem if one.lab else None))
+        results.append(_run_one(one, e2e, reports, problem if one.lab else None))
     if not options.keep:
         try:
             lab_commands.down(lab)
-        except LabError as error:
+            reported = reports.take()
+            assert not reported, f"sanitizers report at the end of the lab's programs:\n{reported}"
+        except (AssertionError, LabError) as error:
             print(f"error: {error}")
             results.append(("runner", "lab_goes_down", 0, "failed", str(error)))
+    reports.remove()
     if options.report:
         _write_report(options.report, results)
     counts = {kind: sum(r[3] == kind for r in results) for kind in ("passed", "failed", "skipped")}
@@ -138,7 +167,7 @@ def run(selected, options):
     return 1 if counts["failed"] else 0
 
 
-def _run_one(one, e2e, problem):
+def _run_one(one, e2e, reports, problem):
     began = time.monotonic()
     kind, text = "passed", ""
     try:
@@ -154,6 +183,9 @@ def _run_one(one, e2e, problem):
         kind, text = "failed", f"{str(error) or 'assertion failed: ' + (here.line or '')} ({os.path.basename(here.filename)}:{here.lineno})"
     except Exception:
         kind, text = "failed", traceback.format_exc()
+    reported = reports.take()
+    if reported:
+        kind, text = "failed", f"{text}\nsanitizers report:\n{reported}".strip()
     took = time.monotonic() - began
     mark = {"passed": "ok  ", "failed": "FAIL", "skipped": "SKIP"}[kind]
     print(f"{mark} {one.name} ({took:.1f} s)" + (f": {text}" if text else ""), flush=True)

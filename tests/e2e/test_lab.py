@@ -120,6 +120,14 @@ def status_fits_in_100_columns_and_leaves_nothing_out(e2e):
 
 
 @test
+def demo_tells_its_story_and_all_of_it_holds(e2e):
+    done = tool_output([DIRECTORY / "lab", "--name", e2e.lab.name, "--build", e2e.lab.build, "demo"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all of it held" in done.stdout and "FAIL" not in done.stdout, done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100, done.stdout
+
+
+@test
 def exec_sets_the_environment_from_any_directory(e2e):
     words = [DIRECTORY / "lab", "--name", e2e.lab.name, "--build", e2e.lab.build, "exec", "client"]
     done = tool_output([*words, "curl", "-s", "http://st1/"], cwd="/")

@@ -22,10 +22,11 @@ def configuration(e2e, node, change):
     return file
 
 
-def refused(e2e, node, file, seconds=20, capabilities=processes.CAPABILITIES):
-    """Starts an agent as the lab does, with this configuration; it must end by itself with status 1. Its words."""
+def refused(e2e, node, file, capabilities=processes.CAPABILITIES, before="true"):
+    """Starts an agent as the lab does, with this configuration, in a mount namespace of its own in which the shell has run
+    `before`; it must end by itself with status 1. Its words."""
     words = processes.agent(e2e.lab, node, capabilities).arguments[:-1]
-    done = e2e.run(node, [*words, file], check=False, timeout=seconds)
+    done = e2e.run(node, ["sh", "-c", f'{before} && exec "$@"', "sh", *words, file], check=False, timeout=20)
     assert done.returncode == 1, f"ended with {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
@@ -109,6 +110,19 @@ def restart_refused(e2e, node, file, **options):
 def missing_capability_is_named_and_traffic_goes_on(e2e):
     said = restart_refused(e2e, "f1", e2e.lab.files("f1") / "catsbpfd.yaml", capabilities=["net_admin", "net_raw", "sys_nice"])
     assert "CAP_BPF" in said and "hint:" in said, said
+
+
+@test
+def missing_kernel_feature_is_named_and_traffic_goes_on(e2e):
+    """A kernel without type information, as one built without CONFIG_DEBUG_INFO_BTF looks to a program."""
+    said = restart_refused(e2e, "f1", e2e.lab.files("f1") / "catsbpfd.yaml", before="mount -t tmpfs none /sys/kernel/btf")
+    assert "lacks type information" in said and "CONFIG_DEBUG_INFO_BTF" in said and "hint: use kernel" in said, said
+
+
+@test
+def missing_bpf_filesystem_is_named(e2e):
+    said = restart_refused(e2e, "f1", e2e.lab.files("f1") / "catsbpfd.yaml", before="mount -t tmpfs none /sys/fs/bpf")
+    assert str(e2e.lab.pins("f1")) in said and "bpf" in said and "hint:" in said, said
 
 
 def with_interface(e2e, name):

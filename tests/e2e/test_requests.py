@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Section 6 of the CMAS draft: request, grant, pinned flows, finish, lease."""
 import json
+import signal
 
 from labkit import api, steering, traffic
 from runner import test
@@ -100,3 +101,30 @@ def another_client_cannot_finish_a_request(e2e):
     assert granted.status == 201, granted.body
     assert finish(e2e, granted.headers["Location"], "core") in (403, 404)
     assert len(e2e.operator("f1").get("/v1/requests")["requests"]) == 1
+
+
+def no_grant_is_left(e2e, csci_id, gas):
+    e2e.eventually("no grant at the ingress", lambda: e2e.operator("f1").get("/v1/requests")["requests"] == [], 15)
+    gas_becomes(e2e, csci_id, gas, 15)
+
+
+@test
+def heartbeat_while_both_agents_die_ends_the_grant_on_their_return(e2e):
+    assert ask(e2e, cost=4, gas=2).status == 201
+    e2e.agent("f1").stop(signal.SIGKILL)
+    site = api.site(e2e.lab, "site-2")
+    site.want(200, "POST", "/v1/finished", {"csci_id": 1, "gas": 2})
+    site.close()
+    for node in ("f2", "f1"):
+        e2e.agent(node).stop(signal.SIGKILL)     # nobody remembers what was to be said
+        e2e.agent(node).start()
+    no_grant_is_left(e2e, 1, 3)
+
+
+@test
+def slots_of_an_ingress_that_forgot_its_grants_are_free_at_once(e2e):
+    assert ask(e2e, cost=6, gas=2, lease_s=600).status == 201
+    e2e.agent("f1").stop(signal.SIGKILL)
+    (e2e.lab.files("f1") / "state" / "requests.json").unlink()
+    e2e.agent("f1").start()
+    no_grant_is_left(e2e, 3, 4)

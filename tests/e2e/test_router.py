@@ -3,6 +3,7 @@
 import json
 import re
 
+from labkit import traffic
 from runner import test
 
 FAR, FAR_6 = "10.2.0.11", "fd00:2::11"      # s2's own addresses: no service
@@ -91,6 +92,46 @@ def unrelated_tcp_session_runs_at_full_rate(e2e):
             server.terminate()
             server.communicate()
         assert out["end"]["sum_received"]["bits_per_second"] > 50e6, out["end"]["sum_received"]
+
+
+def send_to_mac(e2e, mac, number=20):
+    """UDP for a service in frames to this address; how many were steered, and how many were not f1's."""
+    before = {name: e2e.outcome("f1", name) for name in ("forwarded", "martian")}
+    scapy(e2e, "client", f'''sendp([Ether(dst="{mac}") / IP(dst="10.99.0.1") / UDP(sport=20000 + n, dport=9) for n in range({number})],
+                              iface="net0")''')
+    return tuple(e2e.outcome("f1", name) - count for name, count in before.items())
+
+
+@test
+def frames_to_another_host_are_not_steered(e2e):
+    """A NIC in promiscuous mode and a switch that floods show a router what others are to forward."""
+    def ip(*words):
+        e2e.run("f1", ["ip", "link", *words])
+    own = json.loads(e2e.run("f1", ["ip", "-j", "link", "show", "client0"]).stdout)[0]["address"]
+    virtual = "00:00:5e:00:01:07"
+    e2e.undo.append(lambda: ip("set", "client0", "promisc", "off"))
+    ip("set", "client0", "promisc", "on")
+    assert send_to_mac(e2e, own) == (20, 0)
+    assert send_to_mac(e2e, "02:00:00:00:00:77") == (0, 20)
+    assert send_to_mac(e2e, virtual) == (0, 20)      # another router's, while there is no such device here
+    e2e.undo.append(lambda: ip("del", "vrrp7"))
+    ip("add", "link", "client0", "name", "vrrp7", "address", virtual, "up", "type", "macvlan", "mode", "private")
+    e2e.eventually("frames to the virtual router steered", lambda: send_to_mac(e2e, virtual) == (20, 0))
+    assert send_to_mac(e2e, "02:00:00:00:00:77") == (0, 20)
+
+
+@test
+def new_mac_address_of_the_client_side_keeps_services_reachable(e2e):
+    def change(mac):
+        e2e.run("f1", ["ip", "link", "set", "client0", "address", mac])
+        e2e.run("client", ["ip", "neigh", "flush", "dev", "net0"])
+    own = json.loads(e2e.run("f1", ["ip", "-j", "link", "show", "client0"]).stdout)[0]["address"]
+    e2e.undo.append(lambda: change(own))
+    change("02:00:00:00:00:99")
+    martian = e2e.eventually("frames to the new address steered", lambda: send_to_mac(e2e, "02:00:00:00:00:99") == (20, 0)) and e2e.outcome("f1", "martian")
+    assert set(traffic.new_flows(e2e.lab, "10.99.0.1", 40)) == {1, 3}
+    assert set(traffic.new_flows(e2e.lab, "fd00:99::1", 40)) == {1, 3}
+    assert e2e.outcome("f1", "martian") == martian
 
 
 @test

@@ -2,7 +2,7 @@
 """The main job: unmodified clients reach services, one delta moves new flows and only those."""
 import contextlib
 
-from labkit import api, main, ready, steering, traffic
+from labkit import api, main, network, ready, steering, traffic
 from runner import test
 
 AR1, AR1_6 = "10.99.0.1", "fd00:99::1"
@@ -103,6 +103,21 @@ def udp_and_ping_reach_services(e2e):
     for address in (AR1, AR1_6, "10.99.0.2", "fd00:99::3"):
         out = e2e.run("client", ["ping", "-c", "5", "-i", "0.05", "-W", "2", address]).stdout
         assert " 0% packet loss" in out, out
+
+
+@test
+def paths_show_delay_jitter_loss_and_bandwidth(e2e):
+    def paths():
+        return {p["egress"]: p for p in e2e.catsbpf("f1", "paths")["paths"]}
+    for path in paths().values():
+        assert 0 < path["delay_ms"] < 50 and 0 <= path["jitter_ms"] < 50 and path["loss"] == 0, path
+        assert path["measured_ago_s"] < 1 and path["speed_mbps"] > 0, path
+    with traffic.EchoLoad(e2e.lab, [AR1], flows=20, rate=100):
+        e2e.eventually("the load in the rate of f1's interface", lambda: all(p["transmit_mbps"] > 0.5 for p in paths().values()))
+    network.in_node(e2e.lab, "core", ["ip", "route", "replace", "blackhole", "10.255.0.2/32"])
+    e2e.undo.append(lambda: network.in_node(e2e.lab, "core", ["ip", "route", "replace", "10.255.0.2/32", "via", "172.16.2.1"]))
+    e2e.eventually("loss on the path to f2", lambda: paths()["f2"]["loss"] > 0.1)
+    assert paths()["f3"]["loss"] == 0
 
 
 @test

@@ -77,7 +77,7 @@ def table(lab):
 
 
 def restore(lab):
-    """Every site offers again what the topology says; drains and bypass are off; requests are finished."""
+    """Every site offers again what the topology says; drains and bypass are off; requests are finished, their slots free."""
     operator = api.operator(lab, lab.topology.ingress.name)
     try:
         for request in operator.get("/v1/requests").get("requests", []):
@@ -85,21 +85,39 @@ def restore(lab):
         for drain in operator.get("/v1/drain").get("drains", []):
             operator.call("DELETE", "/v1/drain", {k: v for k, v in drain.items() if v})
         operator.call("PUT", "/v1/bypass", {"on": False})
+        for site in lab.topology.sites.values():
+            _restore_rows(lab, site)
+        must("the lab's first state", lambda: _restored(lab, operator), 10)
     finally:
         operator.close()
-    for site in lab.topology.sites.values():
-        client = api.site(lab, site.name)
-        try:
-            rows = {row["csci_id"]: row for row in client.get("/v1/table")["rows"]}
-            deltas = []
-            for i in site.instances:
-                if i.csci_id not in rows:
-                    raise LabError(f"{site.name} has no row for CSCI-ID {i.csci_id}")
-                row = rows[i.csci_id]
-                change = {k: v for k, v in (("gas", i.gas), ("cost", i.cost), ("draining", False)) if row.get(k, False) != v}
-                if change:
-                    deltas.append({"csci_id": i.csci_id, **change})
-            if deltas:
-                apply_delta(lab, site.name, deltas, client)
-        finally:
-            client.close()
+
+
+def _restore_rows(lab, site):
+    client = api.site(lab, site.name)
+    try:
+        rows = {row["csci_id"]: row for row in client.get("/v1/table")["rows"]}
+        deltas = []
+        for i in site.instances:
+            if i.csci_id not in rows:
+                raise LabError(f"{site.name} has no row for CSCI-ID {i.csci_id}")
+            row = rows[i.csci_id]
+            change = {k: v for k, v in (("gas", i.gas), ("cost", i.cost), ("draining", False)) if row.get(k, False) != v}
+            if change:
+                deltas.append({"csci_id": i.csci_id, **change})
+        if deltas:
+            apply_delta(lab, site.name, deltas, client)
+    finally:
+        client.close()
+
+
+def _restored(lab, operator):
+    """No client is pinned any more, and every slot is free: what a request held is back in the table and in the maps."""
+    requests = operator.get("/v1/requests").get("requests", [])
+    if requests:
+        return Missing(f"{len(requests)} requests are held")
+    rows = table(lab)
+    for i in lab.topology.instances():
+        if rows.get(i.csci_id, {}).get("gas") != i.gas:
+            return Missing(f"CSCI-ID {i.csci_id} has GAS {rows.get(i.csci_id, {}).get('gas')}, not {i.gas}")
+    programming = operator.get("/v1/status")["programming"]
+    return programming == "in sync" or Missing(f"programming: {programming}")
