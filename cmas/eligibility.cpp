@@ -28,6 +28,8 @@ std::string objection(const v1::Service &service, const Candidate &candidate, co
       return "draining: keeps its flows, takes no new ones";
     case RowState::kFrozen:
       return "frozen: its site is silent";
+    case RowState::kUnreachable:
+      return "unreachable: its egress answers no probe";
     case RowState::kDead:
       return "dead: removed by its site";
   }

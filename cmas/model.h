@@ -38,10 +38,11 @@ struct Row {
 
 // How a row of the whole service table may be used.
 enum class RowState {
-  kActive,    // takes new flows
-  kDraining,  // keeps flows, takes none: asked for by the site or the operator
-  kFrozen,    // its origin is silent: keeps flows, takes none
-  kDead,      // removed by its site: its flows move
+  kActive,       // takes new flows
+  kDraining,     // keeps flows, takes none: asked for by the site or the operator
+  kFrozen,       // its origin is silent: keeps flows, takes none
+  kUnreachable,  // its path is down: takes none, its flows move where another instance takes new flows
+  kDead,         // removed by its site: its flows move
 };
 const char *name(RowState state);
 

@@ -145,17 +145,16 @@ WholeTable::Services WholeTable::withdraw(const std::string &origin) {
 // ---- network ----
 
 WholeTable::Services WholeTable::put_metric(const std::string &egress, const NetworkMetric &metric) {
-  if (metric.delay < Micros(0)) return {};
+  Services touched;
+  if (flip(silent_egresses_, egress, !metric.answers)) touched = services_by_egress(egress);
+  if (metric.delay < Micros(0)) return touched;
   metrics_[egress] = metric;
   const auto [told, first] = steered_delay_.try_emplace(egress, metric.delay);
   const auto moved = std::chrono::abs(metric.delay - told->second);
   const double bound = delay_threshold_ * static_cast<double>(told->second.count());
-  if (!first && (moved <= kDelayNoise || static_cast<double>(moved.count()) <= bound)) return {};
+  if (!first && (moved <= kDelayNoise || static_cast<double>(moved.count()) <= bound)) return touched;
   told->second = metric.delay;
-  return services_by([&](const Owned &owned) {
-    const auto &reached_by = egresses_of(owned);
-    return std::find(reached_by.begin(), reached_by.end(), egress) != reached_by.end();
-  });
+  return services_by_egress(egress);
 }
 
 const NetworkMetric *WholeTable::metric(const std::string &egress) const {
@@ -176,11 +175,7 @@ WholeTable::Services WholeTable::drain_site(const std::string &site, bool on) {
 }
 
 WholeTable::Services WholeTable::drain_egress(const std::string &egress, bool on) {
-  if (!flip(drained_egresses_, egress, on)) return {};
-  return services_by([&](const Owned &owned) {
-    const auto &reached_by = egresses_of(owned);
-    return std::find(reached_by.begin(), reached_by.end(), egress) != reached_by.end();
-  });
+  return flip(drained_egresses_, egress, on) ? services_by_egress(egress) : Services{};
 }
 
 // ---- reading ----
@@ -231,6 +226,8 @@ Candidate WholeTable::join(const Owned &owned) const {
   }
   if (owned.dead)
     out.state = RowState::kDead;
+  else if (egress && silent_egresses_.contains(*egress))
+    out.state = RowState::kUnreachable;
   else if (origin.frozen)
     out.state = RowState::kFrozen;
   else if (row.draining || egress_drains || drained_.contains(row.key) || drained_sites_.contains(origin.site))
@@ -243,16 +240,21 @@ const std::vector<std::string> &WholeTable::egresses_of(const Owned &owned) cons
 }
 
 // By the site's order, not by the newest delay: flows of an instance share its path (R091), and must not
-// change it with every measurement.
+// change it with every measurement. A path that is down is the last choice, after a drained one.
 const std::string *WholeTable::choose_egress(const std::vector<std::string> &egresses) const {
-  const std::string *unmeasured = nullptr;
-  for (const auto &egress : egresses) {
-    if (drained_egresses_.contains(egress)) continue;
-    if (metrics_.contains(egress)) return &egress;
-    if (!unmeasured) unmeasured = &egress;
-  }
-  if (unmeasured) return unmeasured;
-  return egresses.empty() ? nullptr : &egresses.front();
+  const auto rank = [&](const std::string &egress) {
+    return std::tuple(silent_egresses_.contains(egress), drained_egresses_.contains(egress), !metrics_.contains(egress));
+  };
+  const auto best = std::min_element(egresses.begin(), egresses.end(),
+                                     [&](const auto &a, const auto &b) { return rank(a) < rank(b); });
+  return best == egresses.end() ? nullptr : &*best;
+}
+
+WholeTable::Services WholeTable::services_by_egress(const std::string &egress) const {
+  return services_by([&](const Owned &owned) {
+    const auto &reached_by = egresses_of(owned);
+    return std::find(reached_by.begin(), reached_by.end(), egress) != reached_by.end();
+  });
 }
 
 WholeTable::Services WholeTable::services_of_origin(const std::string &origin) const {

@@ -20,6 +20,7 @@ struct NetworkMetric {
   Micros jitter{0};
   double loss = 0;    // 0..1
   TimePoint measured{};
+  bool answers = true;  // false: the path is down
 };
 
 class WholeTable {
@@ -53,9 +54,11 @@ class WholeTable {
   Services withdraw(const std::string &origin);
 
   // ---- network, from the C-NMA ----
-  // Touches the services only when the delay moved by more than `delay_threshold` of itself (R085) and by
-  // more than 20 us. A negative delay is not taken.
+  // Touches the services only when the path goes down or comes back, or the delay moved by more than
+  // `delay_threshold` of itself (R085) and by more than 20 us. A negative delay is none.
   Services put_metric(const std::string &egress, const NetworkMetric &metric);
+  // Egresses that answer no probe.
+  const std::set<std::string> &silent_egresses() const { return silent_egresses_; }
   const NetworkMetric *metric(const std::string &egress) const;
   const std::map<std::string, NetworkMetric> &metrics() const { return metrics_; }
 
@@ -103,6 +106,7 @@ class WholeTable {
   }
   const std::vector<std::string> &egresses_of(const Owned &owned) const;
   const std::string *choose_egress(const std::vector<std::string> &egresses) const;
+  Services services_by_egress(const std::string &egress) const;
 
   std::map<uint32_t, v1::Service> services_;
   std::map<std::string, uint32_t> service_ids_;
@@ -113,6 +117,7 @@ class WholeTable {
   std::map<std::string, Micros> steered_delay_;  // delay that selection was last told
   std::set<RowKey> drained_;
   std::set<std::string> drained_sites_, drained_egresses_;
+  std::set<std::string> silent_egresses_;
   double delay_threshold_ = 0.1;
 };
 

@@ -83,6 +83,7 @@ class Probe : public std::enable_shared_from_this<Probe> {
     }
     // Counts as lost in time: no route is loss too. ECONNREFUSED is the ICMP answer to an earlier probe.
     ++probes_.send_failed;
+    notice(sent.error());
     if (!std::exchange(failing_, true))
       log::warn("cannot probe egress={} address={} reason=\"{}\"", probes_.egress, probes_.address, sent.error().what);
   }
@@ -117,7 +118,10 @@ class Probe : public std::enable_shared_from_this<Probe> {
   void drain() {
     for (int i = 0; i < 64 && !stopped_; ++i) {
       const auto received = socket_->receive();
-      if (!received.ok()) continue;  // nobody listens there: the probe is lost
+      if (!received.ok()) {  // the probe is lost
+        notice(received.error());
+        continue;
+      }
       if (!*received) return;
       take(**received);
     }
@@ -143,6 +147,12 @@ class Probe : public std::enable_shared_from_this<Probe> {
         ++probes_.foreign;
         break;
     }
+  }
+
+  void notice(const Error &error) {
+    if (error.code != ECONNREFUSED) return;
+    ++probes_.refused;
+    window_.refused(cmas::Clock::now());
   }
 
   void tell() {

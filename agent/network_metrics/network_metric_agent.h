@@ -38,14 +38,15 @@ class NetworkMetricAgent {
                                                           NetworkMetricAgentOptions options);
   virtual ~NetworkMetricAgent() = default;
 
-  // After each reply, and when loss changed. Never before the first reply of that egress. `measured` is
-  // the moment of the newest reply.
+  // After each reply, and when loss changed. Before the first reply of that egress only to say that the path is
+  // down. `measured` is the moment of the newest reply.
   virtual void on_metric(
       std::function<void(const std::string &egress, const cmas::NetworkMetric &metric)> callback) = 0;
 
   struct Probes {
     std::string egress, address;
-    uint64_t sent = 0, answered = 0, lost = 0, late = 0, duplicate = 0, foreign = 0, send_failed = 0;
+    uint64_t sent = 0, answered = 0, lost = 0, late = 0, duplicate = 0, foreign = 0, send_failed = 0,
+             refused = 0;  // by ICMP: the host is there, its reflector is not
     bool kernel_timestamps = false;  // of the newest reply
   };
   virtual std::vector<Probes> probes() const = 0;

@@ -12,6 +12,8 @@ using std::chrono::nanoseconds;
 namespace {
 
 constexpr std::size_t kPast = 1'024;
+// Linux sends at most one ICMP error per second to a peer; two of them may be lost.
+constexpr auto kRefusalHolds = std::chrono::seconds(3);
 
 // Seconds and fraction (NTP) or nanoseconds (PTP, truncated as in RFC 8186); only differences count.
 nanoseconds difference(uint64_t later, uint64_t earlier, bool ptp) {
@@ -80,24 +82,42 @@ void ProbeWindow::conclude(uint32_t sequence, const Sent &sent, std::optional<Na
     past_.erase(past_order_.front());
     past_order_.pop_front();
   }
-  results_.push_back(delay);
+  results_.push_back({delay, sent.at});
   if (results_.size() > window_) results_.pop_front();
+  judge_path();
   std::vector<Nanos> answered;
   for (const auto &result : results_)
-    if (result) answered.push_back(*result);
+    if (result.delay) answered.push_back(*result.delay);
   if (answered.empty()) return;
   const auto middle = answered.begin() + static_cast<std::ptrdiff_t>(answered.size() / 2);
   std::nth_element(answered.begin(), middle, answered.end());
   median_ = *middle;
 }
 
+void ProbeWindow::refused(cmas::TimePoint now) {
+  refused_ = now;
+  answers_ = true;
+}
+
+void ProbeWindow::judge_path() {
+  const std::size_t answered = results_.size() - lost();
+  if (answered >= std::max<std::size_t>(1, window_ / 4)) answers_ = true;
+  if (answered > 0 || results_.size() < window_) return;
+  const auto since = std::min(results_.front().sent, results_.back().sent - kRefusalHolds);
+  if (refused_ < since) answers_ = false;
+}
+
+std::size_t ProbeWindow::lost() const {
+  return static_cast<std::size_t>(std::ranges::count_if(results_, [](const auto &result) { return !result.delay; }));
+}
+
 std::optional<cmas::NetworkMetric> ProbeWindow::metric() const {
-  if (!median_) return std::nullopt;
+  if (!median_ && answers_) return std::nullopt;
   cmas::NetworkMetric metric;
-  metric.delay = std::chrono::round<cmas::Micros>(*median_);
+  metric.delay = median_ ? std::chrono::round<cmas::Micros>(*median_) : cmas::Micros(-1);
   metric.jitter = cmas::Micros(std::llround(jitter_ns_ / 1e3));
-  const auto lost = std::ranges::count_if(results_, [](const auto &result) { return !result; });
-  metric.loss = results_.empty() ? 0 : static_cast<double>(lost) / static_cast<double>(results_.size());
+  metric.loss = results_.empty() ? 0 : static_cast<double>(lost()) / static_cast<double>(results_.size());
+  metric.answers = answers_;
   metric.measured = measured_;
   return metric;
 }

@@ -24,8 +24,12 @@ class ProbeWindow {
   Reply replied(const stamp::ReflectorPacket &reply, uint64_t received, cmas::TimePoint now);
   // Probes without a reply for the time-out are lost; how many there were.
   std::size_t expire(cmas::TimePoint now);
+  // The egress itself said that nobody reflects there (ICMP port unreachable): its agent is away, the path is not.
+  void refused(cmas::TimePoint now);
 
-  // Empty before the first reply. While none comes, delay, jitter and `measured` stay as they were.
+  // Empty before the first reply, unless the path is down: then without a delay (-1 us). While no reply comes,
+  // delay, jitter and `measured` stay as they were. The path goes down with a whole window of lost probes (of
+  // those that were sent: a stalled sender is not a dead path), and is up again with a quarter of one answered.
   std::optional<cmas::NetworkMetric> metric() const;
 
  private:
@@ -38,14 +42,22 @@ class ProbeWindow {
     bool answered;
   };
   using Nanos = std::chrono::nanoseconds;
+  struct Concluded {
+    std::optional<Nanos> delay;  // empty: lost
+    cmas::TimePoint sent;
+  };
   void conclude(uint32_t sequence, const Sent &sent, std::optional<Nanos> delay);
+  void judge_path();
+  std::size_t lost() const;
 
   std::size_t window_;
   std::chrono::milliseconds timeout_;
   std::map<uint32_t, Sent> waiting_;
   std::map<uint32_t, Past> past_;  // concluded ones, to know late and duplicate replies
   std::deque<uint32_t> past_order_;
-  std::deque<std::optional<Nanos>> results_;  // of the window; empty: lost
+  std::deque<Concluded> results_;  // of the window
+  cmas::TimePoint refused_ = cmas::TimePoint::min();
+  bool answers_ = true;
   std::optional<Nanos> last_, median_;
   double jitter_ns_ = 0;
   cmas::TimePoint measured_{};

@@ -68,9 +68,14 @@ void PathSelector::put_service(const v1::Service &service) { touch(table_.put_se
 void PathSelector::remove_service(const std::string &service_id) { touch(table_.remove_service(service_id)); }
 
 void PathSelector::put_metric(const std::string &egress, const cmas::NetworkMetric &metric) {
-  const bool first = !table_.metric(egress);
+  const bool first = !table_.metric(egress), was_silent = table_.silent_egresses().contains(egress);
   touch(table_.put_metric(egress, metric));
-  if (first && holding_) check_hold();
+  if (was_silent == metric.answers) {
+    log::warn("path {}: egress={} loss={:.0f}%", metric.answers ? "up" : "down", egress, metric.loss * 100);
+    sessions_due_ = metric.answers;  // of grants whose instance had lost its place
+    for (const auto &[cs_id, steering] : steerings_) touch({cs_id});  // those of withdrawn rows too
+  }
+  if ((first || !metric.answers) && holding_) check_hold();
 }
 
 void PathSelector::heard(const std::string &origin, uint64_t epoch, uint64_t sequence, const cmas::WholeTable::Services &services) {
@@ -115,7 +120,7 @@ void PathSelector::recompute_one(uint32_t cs_id) {
   auto &steering = steering_of(cs_id);
   auto candidates = table_.candidates(cs_id);
   notice_dead(candidates);
-  auto outcome = steering.update(*service, std::move(candidates), options_.forwarders);
+  auto outcome = steering.update(*service, std::move(candidates), options_.forwarders, table_.silent_egresses());
   if (!outcome) {
     const std::string said = "service " + service->service_id() + ": " + outcome.error().what;
     if (auto &known = policy_errors_[cs_id]; known != said) {
@@ -239,7 +244,8 @@ std::string PathSelector::waiting_for() const {
   // Else all new flows would go to whoever was measured first.
   if (options_.measures)
     for (const auto &egress : table_.egresses())
-      if (options_.forwarders.contains(egress) && !table_.metric(egress)) add("the delay to " + egress);
+      if (options_.forwarders.contains(egress) && !table_.metric(egress) && !table_.silent_egresses().contains(egress))
+        add("the delay to " + egress);
   return text;
 }
 

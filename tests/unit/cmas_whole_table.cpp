@@ -332,6 +332,38 @@ TEST(WholeTable, unmeasured_egress_waits_behind_a_measured_one) {
   EXPECT_EQ(find(whole, {1, 1}).egress, "f9");
 }
 
+NetworkMetric silence() { return {.delay = milliseconds(2), .loss = 1, .answers = false}; }
+
+TEST(WholeTable, rows_behind_a_path_that_is_down_are_unreachable_until_it_is_back) {
+  WholeTable whole = table();
+  EXPECT_THAT(whole.put_metric("f2", silence()), ElementsAre(1, 2));
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kUnreachable);
+  EXPECT_EQ(state(whole, {1, 3}), RowState::kActive);
+  EXPECT_THAT(whole.put_metric("f2", silence()), IsEmpty());
+  whole.freeze("f2");
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kUnreachable) << "worse than frozen";
+  whole.thaw("f2");
+  EXPECT_THAT(whole.put_metric("f2", metric(milliseconds(2))), ElementsAre(1, 2));
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kActive);
+}
+
+TEST(WholeTable, path_that_is_down_gives_way_to_the_site_s_other_egress) {
+  WholeTable whole = table();
+  ASSERT_TRUE(whole.put_rows("f2", "site-2", {"f2", "f3"}, {row(1, 1)}).ok());
+  EXPECT_EQ(find(whole, {1, 1}).egress, "f2");
+  whole.put_metric("f2", silence());
+  EXPECT_EQ(find(whole, {1, 1}).egress, "f3");
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kActive);
+}
+
+TEST(WholeTable, path_that_never_answered_is_down_and_unmeasured) {
+  WholeTable whole;
+  ASSERT_TRUE(whole.put_rows("f2", "site-2", {"f2"}, {row(1, 1)}).ok());
+  EXPECT_THAT(whole.put_metric("f2", {.delay = Micros(-1), .loss = 1, .answers = false}), ElementsAre(1));
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kUnreachable);
+  EXPECT_FALSE(whole.metric("f2"));
+}
+
 TEST(WholeTable, site_without_any_egress_has_no_path) {
   WholeTable whole;
   ASSERT_TRUE(whole.put_rows("f2", "s", {}, {row(1, 1)}).ok());

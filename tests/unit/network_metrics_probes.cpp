@@ -35,6 +35,10 @@ class Probing : public ::testing::Test {
     }
     return true;
   }
+  void turn(std::chrono::milliseconds time) {
+    io_.restart();
+    io_.run_for(time);
+  }
   void reflect(ReflectorOptions options = {.address = "127.0.0.1"}) {
     options.port = 0;
     auto opened = Reflector::open(io_, options);
@@ -250,6 +254,21 @@ TEST_F(Probing, stopped_reflector_only_ages_the_metric) {
   EXPECT_LT(aged.measured, cmas::Clock::now());
   EXPECT_LT(aged.delay, 100ms) << "as last measured";
   EXPECT_GT(agent_->probes()[0].lost, 3u);
+  turn(100ms);
+  EXPECT_TRUE(metrics_["f2"].back().answers) << "its host refuses the probes: the agent is away, not the path";
+  EXPECT_GT(agent_->probes()[0].refused, 0u);
+}
+
+TEST_F(Probing, silence_for_a_whole_window_is_a_path_that_is_down) {
+  udp::socket silent(io_, udp::endpoint(asio::ip::make_address("127.0.0.1"), 0));
+  auto options = probing("127.0.0.1");
+  options.port = silent.local_endpoint().port();
+  options.reply_timeout = 20ms;
+  options.window = 4;
+  measure(options);
+  ASSERT_TRUE(until([&] { return !metrics_["f2"].empty(); }));
+  EXPECT_FALSE(metrics_["f2"].back().answers);
+  EXPECT_EQ(metrics_["f2"].back().loss, 1);
 }
 
 TEST_F(Probing, nobody_there_gives_no_metric_at_all) {

@@ -172,6 +172,56 @@ TEST_F(Window, loss_of_all_probes_only_ages_the_metric) {
   EXPECT_EQ(after.loss, 1);
 }
 
+TEST_F(Window, path_is_down_with_a_whole_window_of_lost_probes_and_up_with_a_quarter_answered) {
+  window_ = ProbeWindow(8, 1s);
+  send(0);
+  reply(0, 10ms);
+  uint32_t next = 1;
+  for (; next <= 7; ++next) send(next);
+  now_ += 1s;
+  window_.expire(now_);
+  EXPECT_TRUE(window_.metric()->answers) << "7 of 8 lost";
+  send(next++);
+  now_ += 1s;
+  window_.expire(now_);
+  EXPECT_FALSE(window_.metric()->answers);
+  EXPECT_EQ(window_.metric()->delay, 10ms) << "as last measured";
+  send(next);
+  reply(next++, 10ms);
+  EXPECT_FALSE(window_.metric()->answers) << "one answer is not a path";
+  send(next);
+  reply(next++, 10ms);
+  EXPECT_TRUE(window_.metric()->answers);
+}
+
+TEST_F(Window, probes_that_were_never_sent_say_nothing_of_the_path) {
+  for (uint32_t i = 0; i < 4; ++i) send(i);
+  now_ += 3600s;
+  window_.expire(now_);
+  EXPECT_FALSE(window_.metric()) << "4 of 5 lost, however long ago";
+}
+
+TEST_F(Window, path_that_never_answered_is_down_without_a_delay) {
+  for (uint32_t i = 0; i < 5; ++i) send(i);
+  window_.expire(now_ + 1s);
+  ASSERT_TRUE(window_.metric());
+  EXPECT_FALSE(window_.metric()->answers);
+  EXPECT_LT(window_.metric()->delay, 0us);
+}
+
+TEST_F(Window, refusal_by_the_host_itself_shows_that_the_path_is_up) {
+  for (uint32_t i = 0; i < 5; ++i) send(i);
+  window_.refused(now_ - 2s);
+  window_.expire(now_ + 1s);
+  EXPECT_FALSE(window_.metric()) << "nothing measured, nothing down";
+  now_ += 4s;
+  for (uint32_t i = 5; i < 10; ++i) send(i);
+  window_.expire(now_ + 1s);
+  EXPECT_FALSE(window_.metric()->answers) << "the last refusal is too old";
+  window_.refused(now_);
+  EXPECT_FALSE(window_.metric());
+}
+
 TEST_F(Window, late_duplicate_and_foreign_replies_are_told_apart) {
   send(0);
   send(1);

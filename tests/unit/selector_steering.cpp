@@ -86,6 +86,38 @@ TEST_F(Steering, withdrawn_origin_leaves_its_instances_draining_until_it_speaks_
   EXPECT_THAT(programmer_.instances(2), IsEmpty());
 }
 
+TEST_F(Steering, flows_leave_a_path_that_is_down_where_another_instance_can_have_them) {
+  open();
+  figure1();
+  const cmas::NetworkMetric silence{.delay = cmas::Micros(10'000), .loss = 1, .answers = false};
+  selector_->put_metric("f2", silence);
+  turn();
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kDead);
+  EXPECT_EQ(programmer_.wish(2, 2), InstanceWish::kDraining) << "TP1 has no other: its flows wait for the path";
+  selector_->put_metric("f3", silence);
+  turn();
+  EXPECT_THAT(programmer_.ring(1), IsEmpty());
+  EXPECT_EQ(programmer_.wish(1, 3), InstanceWish::kDraining) << "all paths are down: a move leads nowhere";
+  selector_->put_metric("f3", {.delay = cmas::Micros(20'000)});
+  selector_->put_metric("f2", {.delay = cmas::Micros(10'000)});
+  turn();
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(1, 3));
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kActive);
+}
+
+TEST_F(Steering, flows_of_a_withdrawn_origin_leave_when_its_path_is_down) {
+  open();
+  figure1();
+  owners_.touched(table_.withdraw("f2"), "f2", 1, 1);
+  turn();
+  ASSERT_EQ(programmer_.wish(1, 1), InstanceWish::kDraining);
+  selector_->put_metric("f2", {.delay = cmas::Micros(10'000), .loss = 1, .answers = false});
+  turn();
+  EXPECT_THAT(programmer_.instances(1), ElementsAre(3));
+  EXPECT_EQ(programmer_.wish(2, 2), InstanceWish::kDraining);
+}
+
 TEST_F(Steering, removed_row_is_dead_then_forgotten) {
   auto o = options();
   o.forget_dead = std::chrono::milliseconds(1);
