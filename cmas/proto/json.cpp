@@ -153,7 +153,27 @@ std::string in_our_words(std::string message) {
   return at + message;
 }
 
+// The message that a path like "deltas[0].gas" leads into, as far as it is known.
+const google::protobuf::Descriptor &type_at(const google::protobuf::Descriptor &from, const std::string &path) {
+  const google::protobuf::Descriptor *type = &from;
+  for (std::size_t at = 0; at < path.size();) {
+    const auto end = std::min(path.find_first_of("[.", at), path.size());
+    const auto *field = type->FindFieldByName(path.substr(at, end - at));
+    if (!field || !field->message_type()) break;
+    type = field->message_type();
+    at = path.find('.', end);
+    if (at != std::string::npos) ++at;
+  }
+  return *type;
+}
+
 }  // namespace
+
+std::string fields_of(const google::protobuf::Descriptor &type) {
+  std::string all = "fields of " + type.name() + ":";
+  for (int i = 0; i < type.field_count(); ++i) all += (i == 0 ? " " : ", ") + type.field(i)->name();
+  return all;
+}
 
 std::string to_json(const Message &message, bool pretty) {
   std::string text;
@@ -165,10 +185,9 @@ Result<> from_json(const std::string &text, google::protobuf::Message &message) 
   message.Clear();
   const auto status = google::protobuf::util::JsonStringToMessage(text, &message);
   if (status.ok()) return done();
-  return Error{"not a " + message.GetDescriptor()->name() + ": " + in_our_words(std::string(status.message())),
-               "the fields of " + message.GetDescriptor()->name() + " are in cmas/proto/" +
-                   std::string(message.GetDescriptor()->file()->name())
-                       .substr(message.GetDescriptor()->file()->name().rfind('/') + 1)};
+  const std::string why = in_our_words(std::string(status.message()));
+  return Error{"not a " + message.GetDescriptor()->name() + ": " + why,
+               fields_of(type_at(*message.GetDescriptor(), why.substr(0, why.find(": "))))};
 }
 
 }  // namespace catsbpf

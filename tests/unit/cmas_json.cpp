@@ -151,7 +151,10 @@ TEST(Json, refused_value_is_quoted_in_part_only) {
 
 TEST(Json, error_says_where_the_fields_are_described) {
   v1::ServiceRequest request;
-  EXPECT_EQ(from_json("{", request).error().hint, "the fields of ServiceRequest are in cmas/proto/api.proto");
+  EXPECT_EQ(from_json("{", request).error().hint, "fields of ServiceRequest: service_id, gas, cost, delay_ms, lease_s");
+  v1::SiteDeltas deltas;
+  EXPECT_THAT(from_json(R"({"deltas": [{"gaz": 1}]})", deltas).error().hint, StartsWith("fields of SiteDelta: csci_id, "))
+      << "of the message where it is wrong";
 }
 
 TEST(Json, nesting_without_end_is_an_error_and_no_crash) {

@@ -189,6 +189,26 @@ TEST_F(Http, body_is_json_of_a_message_and_errors_name_the_field) {
   EXPECT_EQ(unknown->status, 400);
   EXPECT_THAT(error_of(*unknown).what, HasSubstr("off"));
   EXPECT_EQ(error_text(call_blocking(plain(), "PUT", "/v1/things/a")), "request has no body");
+  EXPECT_EQ(error_of(*unknown).hint, "fields of Bypass: on");
+}
+
+TEST_F(Http, every_refusal_has_a_hint) {
+  open({.listen = "127.0.0.1:0", .max_body = 1000});
+  const auto check = [&](int status, const Result<Answer> &answer) {
+    ASSERT_TRUE(answer) << answer.error().text();
+    EXPECT_EQ(answer->status, status);
+    EXPECT_NE(error_of(*answer).what, "");
+    EXPECT_NE(error_of(*answer).hint, "") << status;
+  };
+  check(400, call_blocking(plain(), "PUT", "/v1/things/a"));
+  check(404, get("/v1/nothing"));
+  check(405, call_blocking(plain(), "DELETE", "/v1/things/a"));
+  check(413, call_blocking(plain(), "POST", "/v1/echo", std::string(2000, 'x')));
+  check(500, get("/v1/broken"));
+  for (const int status : {400, 401, 403, 404, 409, 429, 500, 503}) {
+    const Answer answer{.status = status, .body = failure(status, Error{"no"}).body, .headers = {}};
+    EXPECT_NE(error_of(answer).hint, "") << status;
+  }
 }
 
 TEST_F(Http, connection_serves_pipelined_requests_one_after_the_other) {
@@ -271,8 +291,8 @@ TEST_F(Http, connections_over_the_limits_are_told_so) {
   open({.listen = "127.0.0.1:0", .max_connections = 2, .max_connections_per_source = 100});
   {
     Raw one(endpoint()), two(endpoint());
-    for (Raw *raw : {&one, &two}) raw->say("GET /v1/things/1 HTTP/1.1\r\nHost: x\r\n\r\n");
-    for (Raw *raw : {&one, &two}) EXPECT_THAT(raw->until("\"1|\""), HasSubstr("200 OK"));
+    for (Raw *raw : {&one, &two}) raw->say("GET /v1/forever HTTP/1.1\r\nHost: x\r\n\r\n");
+    seen_.wait_for(std::size_t{2});
     const auto third = get("/v1/things/1");
     ASSERT_TRUE(third) << third.error().text();
     EXPECT_EQ(third->status, 503);
@@ -287,6 +307,25 @@ TEST_F(Http, connections_over_the_limits_are_told_so) {
   const auto second = get("/v1/things/1");
   EXPECT_EQ(second->status, 429);
   EXPECT_EQ(error_of(*second).what, "too many connections from 127.0.0.1");
+}
+
+TEST_F(Http, connections_that_only_wait_make_room_for_newcomers) {
+  open({.listen = "127.0.0.1:0", .max_connections = 3, .max_connections_per_source = 100});
+  Raw busy(endpoint());
+  busy.say("GET /v1/forever HTTP/1.1\r\nHost: x\r\n\r\n");
+  seen_.wait_for(std::size_t{1});
+  Raw slow(endpoint());
+  slow.say("POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n");
+  Raw idle(endpoint());
+  idle.say("GET /v1/things/1 HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(idle.until("\"1|\""), HasSubstr("200 OK"));
+  EXPECT_EQ(get("/v1/things/2")->status, 200);
+  EXPECT_EQ(slow.rest(), "") << "waited longest";
+  EXPECT_EQ(counts().made_room, 1u);
+  EXPECT_EQ(counts().refused_limits, 0u);
+  idle.say("GET /v1/things/3 HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(idle.until("\"3|\""), HasSubstr("200 OK")) << "not closed";
+  EXPECT_EQ(seen_.all().size(), 1u) << "what is at work stays";
 }
 
 TEST_F(Http, handler_that_throws_is_answered_500_and_logged) {

@@ -9,6 +9,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -52,7 +53,9 @@ asio::awaitable<Result<Endpoints>> resolve(const Url &url, std::chrono::millisec
     if (!failed) resolver->cancel();
   });
   auto [failure, found] = co_await resolver->async_resolve(url.address.host, std::to_string(url.address.port), kToken);
-  if (failure) co_return Error{"resolve " + url.address.host + ": " + tls::handshake_reason(failure, nullptr)};
+  if (failure)
+    co_return Error{"resolve " + url.address.host + ": " + tls::handshake_reason(failure, nullptr),
+                    "check the name in the url, or write the address: https://10.0.0.1:8443"};
   for (const auto &entry : found) endpoints.emplace_back(entry.endpoint());
   co_return endpoints;
 }

@@ -63,9 +63,11 @@ Connection::Connection(std::shared_ptr<Shared> shared, Transport::Protocol::sock
   if (source_) ++shared_->per_source[source_key(*source_)];
 }
 
-Connection::~Connection() {
-  shared_->connections.erase(this);
-  if (!source_) return;
+Connection::~Connection() { leave(); }
+
+// Its place is free from now on, though the coroutine may still have to end.
+void Connection::leave() {
+  if (shared_->connections.erase(this) == 0 || !source_) return;
   const auto count = shared_->per_source.find(source_key(*source_));
   if (count != shared_->per_source.end() && --count->second == 0) shared_->per_source.erase(count);
 }
@@ -79,6 +81,7 @@ void Connection::start() {
 
 void Connection::stop() {
   const auto self = shared_from_this();
+  leave();
   transport_->close();
   cancel_.emit(asio::cancellation_type::terminal);
 }
@@ -94,6 +97,7 @@ asio::awaitable<void> Connection::run() {
 
 // TLS, and who the client is. A wrong identity is not cut off here: it is told with 403.
 asio::awaitable<bool> Connection::handshake() {
+  waiting_since_ = std::chrono::steady_clock::now();
   transport_->set_deadline(shared_->options.header);
   const auto error = co_await transport_->handshake(Transport::Side::kServer);
   if (error) {
@@ -122,6 +126,7 @@ asio::awaitable<bool> Connection::handshake() {
 // One request and its answer; false: the connection ends.
 asio::awaitable<bool> Connection::serve_one(bool first) {
   const auto &options = shared_->options;
+  waiting_since_ = std::chrono::steady_clock::now();
   const std::chrono::milliseconds header = refusal_ ? std::chrono::milliseconds(kRefusalTime) : options.header;
   if (buffer_.size() == 0) {
     transport_->set_deadline(first ? header : options.idle);
@@ -167,6 +172,7 @@ asio::awaitable<bool> Connection::serve_one(bool first) {
     request.query = target->query;
   }
   transport_->clear_deadline();
+  waiting_since_.reset();
   ++shared_->counts.requests;
   std::string line = request.method + " " + request.path;
   Response response;
@@ -212,6 +218,7 @@ asio::awaitable<void> Connection::answer(Response response, bool keep_alive, boo
     framing += header_line("Content-Length", std::to_string(response.body.size()));
   }
   framing += header_line("Connection", keep_alive ? "keep-alive" : "close");
+  waiting_since_ = std::chrono::steady_clock::now();  // for the client to take it
   transport_->set_deadline(shared_->options.idle);
   // Put together before: GCC 12 destroys temporaries of ?: twice where the full expression has a co_await.
   std::string text = head_of(response, framing);
@@ -225,12 +232,12 @@ asio::awaitable<void> Connection::answer_broken(ErrorCode error) {
   Response response;
   const auto &options = shared_->options;
   if (error == beast_http::error::body_limit) {
-    response = failure(413, Error{"body is larger than " + std::to_string(options.max_body) + " bytes"});
+    response = failure(413, Error{"body is larger than " + std::to_string(options.max_body) + " bytes", "send less at a time"});
   } else if (error == beast_http::error::header_limit) {
-    response = failure(431, Error{"header is larger than " + std::to_string(kMaxHeader) + " bytes"});
+    response = failure(431, Error{"header is larger than " + std::to_string(kMaxHeader) + " bytes", "send fewer or shorter header fields"});
   } else if (error.category() == make_error_code(beast_http::error::bad_method).category() &&
              error != beast_http::error::end_of_stream && error != beast_http::error::partial_message) {
-    response = failure(400, Error{"not an HTTP/1.1 request: " + error.message()});
+    response = failure(400, Error{"not an HTTP/1.1 request: " + error.message(), "curl speaks it; lines end in CR LF"});
   } else {
     if (error == asio::error::timed_out && shared_->may_log())
       log::info("http: closed a request that did not come to its end listen={} peer={}", options.listen, peer());

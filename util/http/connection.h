@@ -45,10 +45,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection &operator=(const Connection &) = delete;
 
   void start();
-  void stop();
+  void stop();  // its place is free at once
+
+  const Source &source() const { return source_; }
+  // Since when we wait for the client: its handshake, a request, an answer to be taken. Empty: at work for it.
+  std::optional<std::chrono::steady_clock::time_point> waiting_since() const { return waiting_since_; }
 
  private:
   using ErrorCode = Transport::ErrorCode;
+  void leave();
   boost::asio::awaitable<void> run();
   boost::asio::awaitable<bool> handshake();
   boost::asio::awaitable<bool> serve_one(bool first);
@@ -63,6 +68,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::shared_ptr<Transport> transport_;
   Source source_;
   std::optional<Response> refusal_;
+  std::optional<std::chrono::steady_clock::time_point> waiting_since_;
   std::optional<tls::Identity> identity_;
   boost::beast::flat_buffer buffer_;
   boost::asio::cancellation_signal cancel_;

@@ -105,6 +105,33 @@ std::optional<asio::ip::address> source_of(const Protocol::socket &socket) {
   return v6;
 }
 
+// The connection that has waited longest for its client, of the source that holds most: who opens many and says
+// little, or slowly, makes room first. Null: all are at work.
+Connection *least_needed(const Listener &listener) {
+  Connection *chosen = nullptr;
+  std::size_t most = 0;
+  for (Connection *connection : listener.connections) {
+    if (!connection->waiting_since()) continue;
+    const auto held = connection->source() ? listener.per_source.at(source_key(*connection->source())) : 0;
+    if (chosen && (held < most || (held == most && connection->waiting_since() >= chosen->waiting_since()))) continue;
+    chosen = connection;
+    most = held;
+  }
+  return chosen;
+}
+
+// All places are taken: one that is not in use is given to the newcomer.
+void make_room(Listener &listener) {
+  if (listener.connections.size() < listener.options.max_connections) return;
+  Connection *leaves = least_needed(listener);
+  if (!leaves) return;
+  ++listener.counts.made_room;
+  if (listener.may_log())
+    log::info("http: closed a waiting connection for a newcomer listen={} peer={}", listener.options.listen,
+              leaves->source() ? leaves->source()->to_string() : "unix");
+  leaves->stop();
+}
+
 // The answer for a connection over a limit; empty: within all of them. `drop`: too many to be told.
 std::optional<Response> over_limit(Listener &listener, const std::optional<asio::ip::address> &source, bool &drop) {
   const auto &options = listener.options;
@@ -139,6 +166,7 @@ asio::awaitable<void> accept_loop(std::shared_ptr<Listener> listener) {
     }
     const auto source = source_of(socket);
     bool drop = false;
+    make_room(*listener);
     auto refusal = over_limit(*listener, source, drop);
     ++listener->counts.connections;
     if (refusal) ++listener->counts.refused_limits;

@@ -67,8 +67,10 @@ struct ServerOptions {
   std::shared_ptr<boost::asio::ssl::context> tls{};  // null: plain
   std::optional<tls::Expected> client{};             // with tls: client certificates are required and must be this
   std::size_t max_body = 1 << 20;
-  std::size_t max_connections = 256;            // further ones are answered 503 (per source: 429)
-  std::size_t max_connections_per_source = 32;  // TCP only
+  // Beyond it the connection that waits longest for its client is closed for the newcomer; are all at work, the
+  // newcomer is answered 503.
+  std::size_t max_connections = 256;
+  std::size_t max_connections_per_source = 32;  // TCP only; beyond it: 429
   std::chrono::milliseconds idle{30000};        // between requests, for a body to come, for an answer to be taken
   std::chrono::milliseconds header{10000};      // for the handshake, and for a request's header from its first byte
   unsigned socket_mode = 0660;                  // of a UNIX socket
@@ -79,6 +81,7 @@ struct ServerCounts {
   std::uint64_t refused_handshakes = 0;  // TLS failed: version, certificate, no TLS at all
   std::uint64_t refused_identities = 0;  // a good certificate, but not who was expected: 403
   std::uint64_t refused_limits = 0;      // 429, 503
+  std::uint64_t made_room = 0;           // waiting connections closed for newcomers
 };
 
 class Server {

@@ -86,14 +86,15 @@ Result<Identity> identity_of_file(const std::string &certificate_pem) {
 
 Result<> accepts(const Expected &expected, const Identity &identity) {
   const std::string is = "certificate is " + identity.uri() + ", expected ";
-  if (identity.domain != expected.domain) return Error{is + "domain " + expected.domain};
-  if (identity.role != expected.role) return Error{is + "role " + expected.role};
+  if (identity.domain != expected.domain) return Error{is + "domain " + expected.domain, "one trust domain is configured for all"};
+  if (identity.role != expected.role)
+    return Error{is + "role " + expected.role, "the role stands in the URI SAN: spiffe://DOMAIN/ROLE/NAME"};
   if (expected.names.empty() ||
       std::find(expected.names.begin(), expected.names.end(), identity.name) != expected.names.end())
     return done();
   std::string names;
   for (const auto &name : expected.names) names += (names.empty() ? "" : " or ") + name;
-  return Error{is + "name " + names};
+  return Error{is + "name " + names, "the names that may come are configured by whoever refuses"};
 }
 
 Result<Identity> verify_peer(SSL *ssl, const Expected &expected) {
