@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a test is, what it gets, and how all of them run on one lab. A test is a function of one argument, `e2e`;
 AssertionError or LabError: it failed; Skip: it cannot run here, and why."""
+import contextlib
 import json
 import os
 import pathlib
@@ -169,6 +170,7 @@ def run(selected, options):
 
 def _run_one(one, e2e, reports, problem):
     began = time.monotonic()
+    logs = _log_ends(e2e.lab)
     kind, text = "passed", ""
     try:
         assert not problem, problem
@@ -189,12 +191,23 @@ def _run_one(one, e2e, reports, problem):
     took = time.monotonic() - began
     mark = {"passed": "ok  ", "failed": "FAIL", "skipped": "SKIP"}[kind]
     print(f"{mark} {one.name} ({took:.1f} s)" + (f": {text}" if text else ""), flush=True)
+    if kind == "failed" and one.lab:
+        _show_logs(e2e.lab, logs)
     return one.module, one.name, took, kind, text
 
 
-def _show_logs(lab):
+def _log_ends(lab):
+    return {p.log_file: p.log_file.stat().st_size for p in processes.of_cats(lab) if p.log_file.exists()}
+
+
+def _show_logs(lab, since=None, lines=12):
+    """What agents and platform have said since, the last lines of each."""
     for program in processes.of_cats(lab):
-        print(f"==> {program.node} {program.name}\n{program.log(10)}", file=sys.stderr)
+        with contextlib.suppress(FileNotFoundError), open(program.log_file, errors="replace") as log:
+            log.seek((since or {}).get(program.log_file, 0))
+            said = log.read().splitlines()[-lines:]
+            if said:
+                print("\n     ".join([f"     ==> {program.node} {program.name}", *said]), flush=True)
 
 
 def _write_report(path, results):

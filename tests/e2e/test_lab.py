@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab itself: up twice, side by side, nothing left; the same topology in VMs."""
+import contextlib
+import json
 import os
 import pathlib
+import re
 import tempfile
 
 from labkit import main, network, processes, traffic
@@ -21,6 +24,21 @@ def remains(lab):
         if any(f"catsbpf-lab/{lab.name}/".encode() in word for word in words):
             found.append(b" ".join(words))
     return found
+
+
+def kernel_objects(lab):
+    """(kind, id) of the BPF maps and programs that the lab's agents hold."""
+    found = set()
+    for node in lab.topology.agents():
+        for info in pathlib.Path(f"/proc/{processes.agent(lab, node.name).pid()}/fdinfo").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found |= set(re.findall(r"^(map|prog)_id:\s+(\d+)$", info.read_text(), re.M))
+    return found
+
+
+def all_kernel_objects():
+    """(kind, id) of what the kernel has; it gives no id a second time soon."""
+    return {(kind, str(entry["id"])) for kind in ("map", "prog") for entry in json.loads(network.command(["bpftool", "-j", kind, "list"]))}
 
 
 @test
@@ -53,9 +71,12 @@ def two_labs_run_side_by_side_and_down_leaves_nothing(e2e):
         assert set(traffic.new_flows(other, "10.99.0.1", 60)) == {1, 3}
         assert set(traffic.new_flows(e2e.lab, "10.99.0.1", 60)) == {1, 3}
         assert len(remains(other)) > 10
+        held = kernel_objects(other)
+        assert len(held) > 20 and held <= all_kernel_objects()
     finally:
         main.down(other)
     assert remains(other) == []
+    e2e.eventually("the end of its maps and programs", lambda: not held & all_kernel_objects())
     assert set(traffic.new_flows(e2e.lab, "10.99.0.1", 60)) == {1, 3}
 
 

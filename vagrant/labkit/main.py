@@ -113,6 +113,7 @@ def run_in(lab, node, words, **options):
     """Runs a command in a node and returns the finished process (tests, demo)."""
     options.setdefault("capture_output", True)
     options.setdefault("text", True)
+    options.setdefault("errors", "replace")
     options.setdefault("timeout", 60)
     return subprocess.run(arguments_in(lab, node, [str(w) for w in words]), env=lab.environment(node), **options)
 

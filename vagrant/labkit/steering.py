@@ -116,8 +116,11 @@ def _restored(lab, operator):
     if requests:
         return Missing(f"{len(requests)} requests are held")
     rows = table(lab)
+    shares = {m["csci_id"]: m["share"] for ring in operator.get("/v1/rings")["rings"] for m in ring["members"]}
     for i in lab.topology.instances():
-        if rows.get(i.csci_id, {}).get("gas") != i.gas:
-            return Missing(f"CSCI-ID {i.csci_id} has GAS {rows.get(i.csci_id, {}).get('gas')}, not {i.gas}")
+        row = rows.get(i.csci_id, {})
+        if (row.get("gas"), row.get("state")) != (i.gas, "active") or not shares.get(i.csci_id):
+            return Missing(f"CSCI-ID {i.csci_id} is {row.get('state')}, GAS {row.get('gas')} of {i.gas}, "
+                           f"share {shares.get(i.csci_id, 0)}")
     programming = operator.get("/v1/status")["programming"]
     return programming == "in sync" or Missing(f"programming: {programming}")
