@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "agent/config/words.h"
 #include "util/tls/identity.h"
 
 namespace catsbpf::agent {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "agent/config/config.h"
-#include "agent/config/reader.h"
+#include "agent/config/problems.h"
 
 namespace catsbpf::agent {
 

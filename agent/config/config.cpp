@@ -8,6 +8,7 @@
 
 #include "agent/config/check.h"
 #include "agent/config/reader.h"
+#include "agent/config/words.h"
 
 namespace catsbpf::agent {
 
@@ -86,15 +87,12 @@ void read_forwarding(Section &top, Config &config, Problems &problems) {
     config.tunnel = tunnel;
   }
   read_interfaces(top, config, problems);
-  for (auto &section : top.sections("forwarders")) {
-    Config::Forwarder forwarder;
+  top.list_of("forwarders", config.forwarders, [](Section &section, auto &forwarder) {
     section.name("name", forwarder.name);
     section.address("address", forwarder.address, Family::kV4);
     section.require("name", "the forwarder's name, as C-SMAs call it in `egresses`");
     section.require("address", "its tunnel address");
-    section.finish();
-    config.forwarders.push_back(forwarder);
-  }
+  });
   if (auto section = top.section("flow_table")) {
     section->number("entries", config.flow_entries, 1024, 1 << 26);
     section->finish();
@@ -104,8 +102,7 @@ void read_forwarding(Section &top, Config &config, Problems &problems) {
     section->address("ipv6", config.icmp_source6, Family::kV6);
     section->finish();
   }
-  for (auto &section : top.sections("instances")) {
-    Config::Instance instance;
+  top.list_of("instances", config.instances, [](Section &section, auto &instance) {
     section.number("cs_id", instance.cs_id, 1, UINT32_MAX);
     section.number("csci_id", instance.csci_id, 1, UINT32_MAX);
     section.address("contact", instance.contact, Family::kAny);
@@ -113,9 +110,7 @@ void read_forwarding(Section &top, Config &config, Problems &problems) {
     section.require("cs_id", "the service (CS-ID)");
     section.require("csci_id", "the instance (CSCI-ID)");
     section.require("contact", "the instance's address on the site's network");
-    section.finish();
-    config.instances.push_back(instance);
-  }
+  });
 }
 
 void read_selector(Section &top, Config &config) {
@@ -126,15 +121,12 @@ void read_selector(Section &top, Config &config) {
   section->duration("hold_time", selector.hold_time, 1s, 1h);
   section->duration("freeze_after", selector.freeze_after, 100ms, 1h);
   section->real("ring_threshold", selector.ring_threshold, 0, 1);
-  for (auto &peer : section->sections("agents")) {
-    Config::Selector::Agent agent;
+  section->list_of("agents", selector.agents, [](Section &peer, auto &agent) {
     peer.name("name", agent.name);
     peer.name("site", agent.site);
     peer.require("name", "the C-SMA's name, as in its certificate");
     peer.require("site", "the site whose rows it may bring");
-    peer.finish();
-    selector.agents.push_back(agent);
-  }
+  });
   section->require("listen", "ADDRESS:PORT at which C-SMAs connect");
   section->require("agents", "the C-SMAs that may connect");
   section->finish();
@@ -150,15 +142,12 @@ void read_service_metrics(Section &top, Config &config) {
   section->duration("hold_time", agent.hold_time, 1s, 1h);
   section->endpoint("listen", agent.listen);
   section->list("site_clients", agent.site_clients);
-  for (auto &peer : section->sections("path_selectors")) {
-    Config::ServiceMetrics::Peer selector;
+  section->list_of("path_selectors", agent.path_selectors, [](Section &peer, auto &selector) {
     peer.name("name", selector.name);
     peer.endpoint("address", selector.address);
     peer.require("name", "the C-PS' name, as in its certificate");
     peer.require("address", "ADDRESS:PORT of its path_selector.listen");
-    peer.finish();
-    agent.path_selectors.push_back(selector);
-  }
+  });
   section->require("site", "the site whose rows this agent speaks for");
   section->require("egresses", "names of the forwarders that reach the site, best first");
   section->require("path_selectors", "the C-PSes that are told of the site's rows");

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/config/reader.h"
 
-#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <set>
+
+#include "agent/config/words.h"
 
 namespace catsbpf::agent {
 
@@ -19,106 +20,11 @@ using std::chrono::milliseconds;
 
 std::string quoted(const std::string &text) { return "'" + text + "'"; }
 
-std::size_t distance(const std::string &a, const std::string &b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); j++) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); i++) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); j++) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
-bool is_address(const std::string &text, int family) {
-  unsigned char bytes[16];
-  return inet_pton(family, text.c_str(), bytes) == 1;
-}
-
-template <class T>
-std::optional<T> parse(const std::string &text) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-std::string show(milliseconds time) {
-  return time.count() % 1000 ? std::to_string(time.count()) + "ms" : std::to_string(time.count() / 1000) + "s";
-}
-
-std::optional<milliseconds> parse_duration(const std::string &text) {
-  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
-  const auto count = parse<uint32_t>(text.substr(0, digits));
-  const std::string unit = text.substr(digits);
-  if (!count) return std::nullopt;
-  if (unit == "ms") return milliseconds(*count);
-  if (unit == "s") return std::chrono::seconds(*count);
-  if (unit == "m") return std::chrono::minutes(*count);
-  if (unit == "h") return std::chrono::hours(*count);
-  return std::nullopt;
-}
-
 std::string absolute(const std::string &path, const std::string &folder) {
   return (std::filesystem::path(folder) / path).lexically_normal().string();
 }
 
 }  // namespace
-
-std::string join(const std::vector<std::string> &words, const std::string &between) {
-  std::string all;
-  for (const auto &word : words) all += (all.empty() ? "" : between) + word;
-  return all;
-}
-
-std::string nearest(const std::string &text, const std::vector<std::string> &known) {
-  std::string best;
-  std::size_t least = std::max<std::size_t>(2, text.size() / 3) + 1;
-  for (const auto &word : known) {
-    const std::size_t d = distance(text, word);
-    if (d < least) least = d, best = word;
-  }
-  return best;
-}
-
-bool valid_name(const std::string &text) {
-  return !text.empty() && text.size() <= 63 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '.' || c == '_' || c == '-';
-  });
-}
-
-// ---- Problems ----
-
-void Problems::add(int line, std::string field, std::string reason, std::string hint) {
-  problems_.push_back({line, std::move(field), std::move(reason), std::move(hint)});
-}
-
-void Problems::at(const std::string &field, std::string reason, std::string hint) {
-  std::string known = field;
-  while (!known.empty() && !lines_.contains(known)) {
-    const std::size_t dot = known.find_last_of(".[");
-    known.resize(dot == std::string::npos ? 0 : dot);
-  }
-  add(known.empty() ? 1 : lines_.at(known), field, std::move(reason), std::move(hint));
-}
-
-std::string Problems::text(const std::string &file) const {
-  auto sorted = problems_;
-  std::stable_sort(sorted.begin(), sorted.end(), [](const Problem &a, const Problem &b) { return a.line < b.line; });
-  std::string all;
-  for (const auto &p : sorted) {
-    all += (all.empty() ? "" : "\n") + file + ":" + std::to_string(p.line) + ": ";
-    all += (p.field.empty() ? "" : p.field + ": ") + p.reason;
-    if (!p.hint.empty()) all += "\nhint: " + p.hint;
-  }
-  return all;
-}
-
-// ---- Section ----
 
 Section::Section(YAML::Node node, std::string path, Problems &problems)
     : node_(std::move(node)), path_(std::move(path)), problems_(problems), line_(node_.Mark().line + 1) {

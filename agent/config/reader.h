@@ -8,35 +8,13 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "agent/config/problems.h"
+
 namespace catsbpf::agent {
-
-struct Problem {
-  int line = 1;
-  std::string field, reason, hint;
-};
-
-// What is wrong with one file, and where each of its fields stands.
-class Problems {
- public:
-  void add(int line, std::string field, std::string reason, std::string hint = {});
-  // The same for a field that was read before, or for its nearest parent that is in the file.
-  void at(const std::string &field, std::string reason, std::string hint = {});
-  void saw(const std::string &field, int line) { lines_[field] = line; }
-  bool has(const std::string &field) const { return lines_.contains(field); }
-
-  bool empty() const { return problems_.empty(); }
-  // "FILE:LINE: FIELD: REASON" and "hint: HINT" for each, in order of lines.
-  std::string text(const std::string &file) const;
-
- private:
-  std::vector<Problem> problems_;
-  std::map<std::string, int> lines_;
-};
 
 enum class Family { kV4, kV6, kAny };
 
@@ -63,6 +41,16 @@ class Section {
   // A mapping, a list of mappings; empty when not there or wrong.
   std::optional<Section> section(const char *field);
   std::vector<Section> sections(const char *field);
+  // The same, each mapping as a T: `read` takes the fields of one.
+  template <class T, class Read>
+  void list_of(const char *field, std::vector<T> &into, Read read) {
+    for (Section &section : sections(field)) {
+      T value;
+      read(section, value);
+      section.finish();
+      into.push_back(std::move(value));
+    }
+  }
 
   // A field that must be there.
   void require(const char *field, const std::string &why);
@@ -84,11 +72,5 @@ class Section {
   int line_ = 1;
   std::vector<std::string> known_;
 };
-
-// "a name has letters, digits, ., _ and -": names go into certificates, files and logs.
-bool valid_name(const std::string &text);
-// The known word nearest to `text`, "" when none is near.
-std::string nearest(const std::string &text, const std::vector<std::string> &known);
-std::string join(const std::vector<std::string> &words, const std::string &between = ", ");
 
 }  // namespace catsbpf::agent
