@@ -92,10 +92,9 @@ def one_delta(story):
     if not story.check(download is not None, "a download of 16 MiB from site 2 has begun"):
         return
     delta = steering.set_gas(lab, 1, 0)
-    applied = time.monotonic()
+    applied, running = time.monotonic(), download.running()
     reached = curl_flows(story, "ar1", FLOWS, 4) + traffic.new_udp_flows(lab, "fd00:99::1", FLOWS)
     story.check(reached[1] == 0 and reached[3] == 2 * FLOWS, f"new flows   {sites_of(reached)}   (TCP over IPv4, UDP over IPv6)")
-    running = download.running()
     status, words, whole, took = download.finish()
     story.check(running and status == 0 and whole,
                 f"the download went on: 16 MiB in {took:.1f} s, {download.started + took - applied:.1f} s of it after the delta, sha256 "
