@@ -68,6 +68,13 @@ maps::prefix_length prefix_length_of(uint8_t length) {
 
 }  // namespace
 
+bool same_rules(LocatorRules a, LocatorRules b) {
+  const auto less = [](const maps::locator &x, const maps::locator &y) { return std::memcmp(&x, &y, sizeof x) < 0; };
+  std::sort(a.begin(), a.end(), less);
+  std::sort(b.begin(), b.end(), less);
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0);
+}
+
 std::string LocatorIndex::subject(uint32_t owner, const std::string &name) {
   return owner == kOwnerSelf ? "the tunnel of this forwarder" : "service " + name;
 }

@@ -18,6 +18,8 @@ namespace catsbpf::agent {
 
 // A rule is a maps::locator whose `next` and `chained` do not count yet.
 using LocatorRules = std::vector<maps::locator>;
+// Equal but for their order.
+bool same_rules(LocatorRules a, LocatorRules b);
 
 class LocatorIndex {
  public:

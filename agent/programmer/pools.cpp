@@ -6,10 +6,14 @@
 namespace catsbpf::agent {
 
 std::optional<uint32_t> IndexPool::allocate() {
-  const uint32_t entries = static_cast<uint32_t>(used_.size());
-  for (uint32_t tried = first_; tried < entries; ++tried) {
-    const uint32_t index = cursor_;
-    cursor_ = cursor_ + 1 < entries ? cursor_ + 1 : first_;
+  const auto index = allocate_from(cursor_);
+  if (index) cursor_ = next(*index);
+  return index;
+}
+
+std::optional<uint32_t> IndexPool::allocate_from(uint32_t wish) {
+  uint32_t index = wish;
+  for (size_t tried = first_; tried < used_.size(); ++tried, index = next(index)) {
     if (used_[index]) continue;
     used_[index] = true;
     return index;

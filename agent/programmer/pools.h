@@ -10,17 +10,22 @@
 
 namespace catsbpf::agent {
 
-// Indexes first..entries-1. The one that was free for longest is given first.
+// Indexes first..entries-1.
 class IndexPool {
  public:
   IndexPool(uint32_t first, uint32_t entries) : first_(first), cursor_(first), used_(entries, false) {}
 
+  // The one that was free for longest.
   std::optional<uint32_t> allocate();
+  // This one, or the next that is free, from the first on again behind the last.
+  std::optional<uint32_t> allocate_from(uint32_t wish);
   void reserve(uint32_t index) { used_[index] = true; }
   void release(uint32_t index) { used_[index] = false; }
   bool used(uint32_t index) const { return used_[index]; }
 
  private:
+  uint32_t next(uint32_t index) const { return index + 1 < used_.size() ? index + 1 : first_; }
+
   uint32_t first_, cursor_;
   std::vector<bool> used_;
 };

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -71,6 +73,7 @@ class ServiceTable {
   struct Staging;
 
   Result<> stage_service(Service &service);
+  std::optional<uint32_t> take_handle(uint32_t cs_id);
   Result<> take_slots(const WantedService &wanted, Staging &staging);
   Result<> take_run(Service &service, const WantedService &wanted, Staging &staging);
   void undo(Service &service, Staging &staging);
@@ -79,6 +82,7 @@ class ServiceTable {
   void commit(Service &service, Staging &staging);
   void stage_removal(uint32_t cs_id, Service &service);
   void free_spares();
+  LocatorRules own_rules() const;  // of the view in force
   void adopt(uint32_t handle, const maps::service_record &record, LocatorRules rules);
 
   Dataplane &dataplane_;
@@ -98,7 +102,7 @@ class ServiceTable {
   uint64_t side_locators_[2] = {0, 0};
   std::unordered_map<uint32_t, maps::service_record> records_;  // by handle, as the next view has them
   std::vector<std::pair<uint32_t, Run>> left_runs_;             // (CS-ID, run) that the next flip leaves
-  std::vector<uint32_t> left_handles_;
+  std::map<uint32_t, uint32_t> left_handles_;                   // CS-ID -> handle, the same
 };
 
 }  // namespace catsbpf::agent

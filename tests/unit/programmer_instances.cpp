@@ -58,6 +58,49 @@ TEST_F(ProgrammerTest, an_instance_that_comes_back_gets_its_slot_back) {
   EXPECT_EQ(dataplane.instances()[slot].state, maps::INSTANCE_ACTIVE);
 }
 
+// The handle is part of a masked flow, the slot is where its packets go: with both as before it stays.
+TEST_F(ProgrammerTest, a_service_that_comes_back_gets_its_handle_and_its_slots_back) {
+  start();
+  programmer->put_service(service(1, {"10.99.0.1"}, {1, 3}));
+  ASSERT_TRUE(settle());
+  const uint16_t slot = programmer->slot(1, 3), handle = instance(1, 3).service;
+  dataplane.put_flow(42, slot);
+  programmer->remove_service(1);
+  ASSERT_TRUE(run_until([&] { return dataplane.instances()[slot].state == maps::INSTANCE_RETIRED; }));
+  ASSERT_TRUE(settle());
+  programmer->put_service(service(2, {"10.99.0.2"}, {1}));
+  programmer->put_service(service(1, {"10.99.0.1"}, {1, 3}));
+  ASSERT_TRUE(settle());
+  EXPECT_EQ(instance(1, 3).service, handle);
+  EXPECT_EQ(programmer->slot(1, 3), slot);
+
+  programmer->remove_service(1);
+  ASSERT_TRUE(settle());
+  start();
+  programmer->put_service(service(2, {"10.99.0.2"}, {1}));
+  programmer->put_service(service(1, {"10.99.0.1"}, {1, 3}));
+  ASSERT_TRUE(settle());
+  EXPECT_EQ(instance(1, 3).service, handle) << "by another agent, too";
+  EXPECT_EQ(programmer->slot(1, 3), slot);
+}
+
+TEST_F(ProgrammerTest, a_service_that_comes_back_before_its_removal_is_published_keeps_its_handle) {
+  start();
+  programmer->put_service(service(1, {"10.99.0.1"}, {1}));
+  ASSERT_TRUE(settle());
+  const uint16_t handle = instance(1, 1).service;
+  dataplane.hold_grace(true);
+  programmer->put_service(service(2, {"10.99.0.2"}, {1}));
+  ASSERT_TRUE(run_until([&] { return dataplane.service_at("10.99.0.2", 6, 80) == 2; }));
+  programmer->remove_service(1);  // staged when the grace ends, published after one more
+  dataplane.hold_grace(false);
+  run_for(std::chrono::milliseconds(2));
+  programmer->put_service(service(1, {"10.99.0.1"}, {1}));
+  ASSERT_TRUE(settle());
+  EXPECT_EQ(instance(1, 1).service, handle);
+  EXPECT_EQ(dataplane.service_at("10.99.0.1", 6, 80), 1u);
+}
+
 TEST_F(ProgrammerTest, a_slot_never_means_two_instances_while_flows_hold_it) {
   start();
   std::map<uint16_t, uint32_t> meaning;  // of slots that a flow holds
