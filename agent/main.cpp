@@ -286,7 +286,7 @@ Result<> Agent::start_service_metrics() {
   options.listen = wanted.listen;
   options.site_clients = wanted.site_clients;
   options.database = config_.state_directory + "/site.db";
-  options.resolve_service = [this](const std::string &service_id) -> std::optional<uint32_t> {
+  if (config_.platform) options.resolve_service = [this](const std::string &service_id) -> std::optional<uint32_t> {
     const auto found = cs_ids_.find(service_id);
     return found == cs_ids_.end() ? std::nullopt : std::optional(found->second);
   };

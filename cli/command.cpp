@@ -13,7 +13,7 @@ namespace {
 
 constexpr OptionSpec kFlows[] = {
     {"service", "ID", "only flows of this service (Service ID or CS-ID)"},
-    {"csci", "ID", "only flows on this instance"},
+    {"csci", "ID", "only flows on this instance; plain: on plain routing"},
     {"client", "ADDR", "only flows from this address or prefix"},
     {"limit", "N", "show at most N flows, newest packet first; 0: all (default 50)"},
     {"count", nullptr, "only count"},
@@ -59,7 +59,7 @@ constexpr Verb kVerbs[] = {
     {"paths", paths, "paths to the egresses: state, delay, jitter, loss, MTU", "", {}, 0, 0, ""},
     {"rings", rings, "the steering rules: each instance's share of new flows", "", {}, 0, 0, ""},
     {"flows", flows, "live flows and where each one goes",
-     "[--service ID] [--csci ID] [--client ADDR] [--limit N] [--count]", kFlows, 0, 0, ""},
+     "[--service ID] [--csci ID|plain] [--client ADDR] [--limit N] [--count]", kFlows, 0, 0, ""},
     {"sessions", sessions, "delta sessions with other agents", "", {}, 0, 0, ""},
     {"stats", stats, "packets by instance, at the ingress and at the egress; flow table counters", "", {}, 0, 0, ""},
     {"outcomes", outcomes, "what became of the packets, alarms first", "[--all]", kOutcomes, 0, 0, ""},

@@ -37,9 +37,6 @@ struct FlowFilter {
 // Live flows, newest packet first; `total` counts all that pass the filter.
 v1::FlowList read_flows(const maps::Tables &tables, const FlowFilter &filter, const ServiceNames &names);
 
-// The session of `client` and its live flows of the service, as a sentence; "" when there is neither.
-Result<std::string> read_client(const maps::Tables &tables, uint32_t cs_id, const maps::address &client);
-
 // ---- shared by the readers ----
 
 bool in_use(const maps::instance &instance);   // active, draining or dead: has, or may have, flows

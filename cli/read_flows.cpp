@@ -119,27 +119,4 @@ v1::FlowList read_flows(const Tables &tables, const FlowFilter &filter, const Se
   return list;
 }
 
-Result<std::string> read_client(const Tables &tables, uint32_t cs_id, const maps::address &client) {
-  const auto sessions = tables.sessions();
-  if (!sessions) return sessions.error();
-  std::string text;
-  for (const auto &[key, session] : *sessions) {
-    if (key.cs_id != cs_id || !in_prefix(key.client, client, 128)) continue;
-    const auto left = static_cast<int64_t>(session.expires - tables.jiffies());
-    if (left <= 0 || session.slot >= tables.instances().size()) continue;
-    text = "request " + std::to_string(session.reservation) + " pins new flows to CSCI-ID " +
-           std::to_string(tables.instances()[session.slot].csci_id) + " for another " +
-           duration(jiffies_to_seconds(tables, left));
-  }
-  std::map<uint32_t, uint64_t> flows;  // by CSCI-ID
-  const FlowFilter filter{.cs_id = cs_id, .csci_id = {}, .client = client};
-  for_each_live_flow(tables, [&](const LiveFlow &flow) {
-    if (passes(tables, flow, filter)) ++flows[ids_of(tables, flow).second];
-  });
-  for (const auto &[csci_id, count] : flows)
-    text += (text.empty() ? "" : "; ") + std::to_string(count) + (count == 1 ? " live flow " : " live flows ") +
-            (csci_id == 0 ? "plainly routed" : "on CSCI-ID " + std::to_string(csci_id));
-  return text;
-}
-
 }  // namespace catsbpf::cli

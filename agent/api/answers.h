@@ -28,7 +28,8 @@ Result<T> number_in(const std::string &text, const std::string &field) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (text.empty() || error != std::errc{} || end != text.data() + text.size())
-    return Error{field + ": '" + text + "' is not a number of that kind", {}, EINVAL};
+    return Error{field + ": '" + text + "' is not a number of that kind",
+                 std::is_floating_point_v<T> ? "a decimal number" : "a whole number from 0 up, not too large", EINVAL};
   return value;
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/api/operator_api.h"
 
-#include <cmath>
-
 #include "agent/api/answers.h"
 #include "agent/api/client_flows.h"
+#include "agent/api/new_flow.h"
 #include "agent/api/views.h"
 
 namespace catsbpf::agent {
@@ -15,34 +14,34 @@ using boost::asio::awaitable;
 using http::Request;
 using http::Response;
 
-std::string flows_text(const std::map<uint32_t, uint32_t> &flows, const std::string &client) {
+std::string flows_text(const std::map<uint32_t, uint32_t> &flows) {
   std::string text;
   for (const auto &[csci_id, count] : flows)
-    text += (text.empty() ? "" : ", ") + std::to_string(count) + (csci_id ? " on csci " + std::to_string(csci_id) : " on plain routing");
-  return text.empty() ? "" : "flows of " + client + " that exist stay: " + text;
+    text += (text.empty() ? "" : ", ") + std::to_string(count) + (csci_id ? " on CSCI-ID " + std::to_string(csci_id) : " by plain routing");
+  return text.empty() ? "" : "live flows stay where they are: " + text;
 }
 
 // gas, cost and delay_ms of an explain query; empty when none is given.
 Result<std::optional<cmas::Request>> request_in(const Request &request) {
-  cmas::Request wish;
-  bool given = false;
-  const auto read = [&](const char *field, auto &into) -> Result<> {
+  v1::ServiceRequest wish;
+  const auto text_of = [&](const char *field) {
     const auto found = request.query.find(field);
-    if (found == request.query.end()) return done();
-    const auto number = number_in<std::remove_reference_t<decltype(into)>>(found->second, field);
-    if (!number) return number.error();
-    given = true;
-    into = *number;
-    return done();
+    return found == request.query.end() ? std::nullopt : std::optional(found->second);
   };
-  double delay_ms = 0;
-  if (auto r = read("gas", wish.gas); !r) return r.error();
-  if (auto r = read("cost", wish.cost); !r) return r.error();
-  if (auto r = read("delay_ms", delay_ms); !r) return r.error();
-  if (!std::isfinite(wish.cost) || wish.cost < 0) return Error{"cost: must not be negative", {}, EINVAL};
-  if (!(delay_ms >= 0 && delay_ms <= 1e9)) return Error{"delay_ms: must be from 0 (any) to 1000000000", {}, EINVAL};
-  if (delay_ms > 0) wish.delay = cmas::Micros(std::llround(delay_ms * 1000));
-  return given ? std::optional(wish) : std::nullopt;
+  const auto gas = text_of("gas"), cost = text_of("cost"), delay_ms = text_of("delay_ms");
+  if (!gas && !cost && !delay_ms) return std::optional<cmas::Request>{};
+  const auto slots = number_in<uint32_t>(gas.value_or("1"), "gas");
+  const auto price = number_in<double>(cost.value_or("0"), "cost");
+  const auto delay = number_in<double>(delay_ms.value_or("0"), "delay_ms");
+  if (!slots) return slots.error();
+  if (!price) return price.error();
+  if (!delay) return delay.error();
+  wish.set_gas(*slots);
+  wish.set_cost(*price);
+  wish.set_delay_ms(*delay);
+  const auto checked = wish_of(wish);
+  if (!checked) return checked.error();
+  return std::optional(*checked);
 }
 
 class Api : public OperatorApi {
@@ -91,18 +90,18 @@ class Api : public OperatorApi {
   awaitable<Response> explain(Request request) {
     const std::string client = request.query["client"];
     const auto address = maps::parse_address(client);
-    if (!client.empty() && !address) co_return refusal({"client: '" + client + "' is not an address", {}, EINVAL});
+    if (!client.empty() && !address)
+      co_return refusal({"client: '" + client + "' is not an address", "an IPv4 or IPv6 address, without prefix length", EINVAL});
     if (request.query["service"].empty())
       co_return refusal({"service: is missing", "GET /v1/explain?service=SERVICE[&client=ADDRESS][&gas=&cost=&delay_ms=]", EINVAL});
     const auto wish = request_in(request);
     if (!wish) co_return refusal(wish.error());
-    auto explanation = parts_.selector->explain(request.query["service"], client, *wish);
+    auto explanation = parts_.selector->explain(request.query["service"], *wish);
     if (!explanation) co_return refusal(explanation.error());
-    if (address && !*wish && parts_.dataplane) {
-      const auto flows = co_await flows_of(*parts_.dataplane, *address, explanation->cs_id());
-      const std::string text = flows_text(flows, client);
-      if (!text.empty()) explanation->set_client_rule(explanation->client_rule() + (explanation->client_rule().empty() ? "" : "; ") + text);
-    }
+    if (address) explanation->set_client(maps::format_address(*address));
+    if (parts_.dataplane && parts_.programmer) what_comes_first(*explanation, parts_);
+    if (address && parts_.dataplane)
+      explanation->set_client_rule(flows_text(co_await flows_of(*parts_.dataplane, *address, explanation->cs_id())));
     co_return http::json(*explanation);
   }
 

@@ -50,6 +50,15 @@ v1::Acknowledgement acknowledge(const v1::SelectionAnswer &answer) {
   return out;
 }
 
+Response refuse(const RequestDesk::Outcome &outcome) {
+  v1::RequestRefusal out;
+  out.set_service_id(outcome.answer.service_id());
+  out.set_gas(outcome.answer.gas());
+  out.set_error("no instance of " + outcome.answer.service_id() + " grants the request: " + outcome.told);
+  out.set_hint("ask for less gas or a longer delay, or ask again later");
+  return http::json(out, 409);
+}
+
 Response acknowledge(const v1::Reservation &reservation) {
   v1::Acknowledgement out;
   out.set_service_id(reservation.service_id());
@@ -119,9 +128,8 @@ class Api : public RequestApi {
     if (wish.service_id().empty()) co_return refusal({"service_id: is missing", "{\"service_id\": \"AR1\", \"gas\": 1, \"cost\": 3, \"delay_ms\": 20}", EINVAL});
     const auto outcome = co_await desk_.request(wish, client);
     if (!outcome) co_return refusal(outcome.error());
-    const auto acknowledgement = acknowledge(outcome->answer);
-    if (!outcome->answer.success()) co_return http::json(acknowledgement, 409);
-    auto response = http::json(acknowledgement, 201);
+    if (!outcome->answer.success()) co_return refuse(*outcome);
+    auto response = http::json(acknowledge(outcome->answer), 201);
     response.headers["Location"] = "/v1/requests/" + std::to_string(outcome->reservation);
     response.headers["Lease-Expires-In"] = std::to_string(outcome->lease_s);
     co_return response;
@@ -137,10 +145,11 @@ class Api : public RequestApi {
   awaitable<Response> renew(Request request, std::string client) {
     const auto id = number_in<uint64_t>(request.parameters["id"], "request");
     if (!id) co_return refusal(id.error());
-    v1::ServiceRequest wish;
+    v1::Renewal renewal;
     if (!request.body.empty())
-      if (auto parsed = http::parse(request, wish); !parsed) co_return http::failure(400, parsed.error());
-    const auto reservation = co_await desk_.renew(*id, client, wish.lease_s());
+      if (auto parsed = http::parse(request, renewal); !parsed) co_return http::failure(400, parsed.error());
+    const auto reservation =
+        co_await desk_.renew(*id, client, renewal.has_lease_s() ? std::optional(renewal.lease_s()) : std::nullopt);
     co_return reservation ? acknowledge(*reservation) : refusal(reservation.error());
   }
 

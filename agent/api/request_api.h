@@ -2,8 +2,8 @@
 // The request API of an ingress (CMAS section 6), for clients: HTTPS with the server's certificate only,
 // limited per source, with an optional bearer token. The client is the address that the ingress sees.
 //
-// POST /v1/requests           ServiceRequest -> 201 Acknowledgement with Location; no instance: 409, success = false
-// GET, PUT, DELETE /v1/requests/ID   state, renewal ({"lease_s": N}), finish; from the same address only
+// POST /v1/requests           ServiceRequest -> 201 Acknowledgement with Location; nobody has it: 409 RequestRefusal
+// GET, PUT, DELETE /v1/requests/ID   state, renewal (Renewal or no body), finish; from the same address only
 #pragma once
 
 #include <boost/asio/io_context.hpp>

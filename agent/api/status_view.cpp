@@ -120,7 +120,9 @@ v1::Status status_view(const Parts &parts) {
   add_interfaces(parts, status);
   if (parts.selector) {
     status.set_services(static_cast<uint32_t>(parts.selector->table().services().size()));
-    status.set_instances(static_cast<uint32_t>(parts.selector->table().all().size()));
+    const auto rows = parts.selector->table().all();
+    status.set_instances(static_cast<uint32_t>(
+        std::count_if(rows.begin(), rows.end(), [](const auto &row) { return row.state != cmas::RowState::kDead; })));
   } else if (parts.service_metrics) {
     status.set_instances(static_cast<uint32_t>(parts.service_metrics->table().rows().size()));
   } else {

@@ -37,11 +37,13 @@ v1::InstanceStatus instance_of(const Parts &parts, const cmas::Candidate &c) {
   out.set_service_id(service_id_of(parts, c.key.cs_id));
   out.set_cs_id(c.key.cs_id);
   out.set_csci_id(c.key.csci_id);
-  out.set_gas(c.gas);
+  // A removed row is shown for a while, so that people see where it went; it offers nothing.
+  const bool dead = c.state == cmas::RowState::kDead;
+  out.set_gas(dead ? 0 : c.gas);
   out.set_cost(c.cost);
   out.set_computing_time_ms(ms(c.computing_time));
   out.set_network_delay_ms(ms(c.network_delay));
-  out.set_offered(c.offered);
+  out.set_offered(dead ? 0 : c.offered);
   out.set_in_use(c.in_use);
   out.set_site(c.site);
   out.set_egress(c.egress);
@@ -83,6 +85,7 @@ v1::ServiceStatusList services_view(const Parts &parts) {
     for (const auto &locator : service.locators()) out.add_locators(locator_text(locator));
     const auto *steering = parts.selector->steering(cs_id);
     for (const auto &candidate : parts.selector->table().candidates(cs_id)) {
+      if (candidate.state == cmas::RowState::kDead) continue;
       out.set_instances(out.instances() + 1);
       if (candidate.state == cmas::RowState::kActive) out.set_free_gas(out.free_gas() + candidate.gas);
       if (steering && steering->in_ring(candidate.key.csci_id)) out.set_eligible(out.eligible() + 1);

@@ -13,7 +13,7 @@ void add(v1::Explanation &explanation, const cmas::Verdict &verdict, double shar
   out.set_csci_id(c.key.csci_id);
   out.set_site(c.site);
   out.set_egress(c.egress);
-  out.set_gas(c.gas);
+  out.set_gas(c.state == cmas::RowState::kDead ? 0 : c.gas);
   out.set_cost(c.cost);
   const auto delay = c.real_delay();
   out.set_real_delay_ms(delay ? static_cast<double>(delay->count()) / 1000.0 : -1);
@@ -30,8 +30,7 @@ const ServiceSteering *PathSelector::steering(uint32_t cs_id) const {
   return found == steerings_.end() ? nullptr : &found->second;
 }
 
-Result<v1::Explanation> PathSelector::explain(const std::string &name, const std::string &client,
-                                              const std::optional<cmas::Request> &request) const {
+Result<v1::Explanation> PathSelector::explain(const std::string &name, const std::optional<cmas::Request> &request) const {
   const auto *service = table_.service(name);
   if (!service) return Error{"unknown service '" + name + "'", "see catsbpf services", ENOENT};
   auto [candidates, unreachable] = reachable(table_.candidates(service->cs_id()), options_.forwarders);
@@ -43,6 +42,7 @@ Result<v1::Explanation> PathSelector::explain(const std::string &name, const std
   explanation.set_cs_id(service->cs_id());
   explanation.set_policy(decision->policy);
   explanation.set_rule(decision->rule);
+  explanation.set_decided_by(request ? "request" : "ring");
   const auto *ring = steering(service->cs_id());
   uint32_t members = 0, only = 0;
   for (const auto &verdict : decision->verdicts) {
@@ -56,12 +56,6 @@ Result<v1::Explanation> PathSelector::explain(const std::string &name, const std
     explanation.set_csci_id(decision->verdicts[*decision->winner].candidate.key.csci_id);
   else if (!request && members == 1)
     explanation.set_csci_id(only);
-  explanation.set_client(client);
-  if (client.empty() || request) return explanation;
-  if (const auto pinned = desk_.pinned(client, service->cs_id())) {
-    explanation.set_csci_id(*pinned);
-    explanation.set_client_rule("a granted request pins new flows of " + client + " to csci " + std::to_string(*pinned));
-  }
   return explanation;
 }
 

@@ -67,8 +67,7 @@ class PathSelector {
 
   // ---- for people ----
   // The ring's view, or with `request` the view of that request. Error: unknown service (ENOENT), bad request.
-  Result<v1::Explanation> explain(const std::string &service, const std::string &client,
-                                  const std::optional<cmas::Request> &request) const;
+  Result<v1::Explanation> explain(const std::string &service, const std::optional<cmas::Request> &request) const;
   const ServiceSteering *steering(uint32_t cs_id) const;
   const cmas::WholeTable &table() const { return table_; }
   const SelectorOptions &options() const { return options_; }

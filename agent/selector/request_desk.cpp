@@ -15,7 +15,7 @@ namespace asio = boost::asio;
 
 namespace {
 
-Error invalid(const std::string &field, const std::string &reason, const std::string &hint = {}) {
+Error invalid(const std::string &field, const std::string &reason, const std::string &hint) {
   return Error{"request: " + field + " " + reason, hint, EINVAL};
 }
 
@@ -24,32 +24,37 @@ uint32_t longest_lease(const v1::Service &service) {
   return service.sla().max_session_s() ? std::min(service.sla().max_session_s(), kMost) : kLongestLeaseSeconds;
 }
 
-Result<uint32_t> lease_of(uint32_t asked, const v1::Service &service) {
-  const uint32_t longest = longest_lease(service);
-  if (asked > longest)
-    return invalid("lease_s", std::to_string(asked) + " is longer than service " + service.service_id() + " allows",
-                   "at most " + std::to_string(longest) + "; renew it before it ends");
-  return asked ? asked : std::min(kDefaultLeaseSeconds, longest);
-}
-
-Result<cmas::Request> wish_of(const v1::ServiceRequest &request) {
-  cmas::Request wish;
-  wish.gas = request.gas() ? request.gas() : 1;
-  wish.cost = request.cost();
-  if (wish.gas > cmas::SiteTable::kMaxGas) return invalid("gas", std::to_string(wish.gas) + " is absurd");
-  if (!std::isfinite(request.cost()) || request.cost() < 0) return invalid("cost", "must be a number that is not negative");
-  if (!std::isfinite(request.delay_ms()) || request.delay_ms() < 0 || request.delay_ms() > 1e9)
-    return invalid("delay_ms", "must be from 0 (any) to 1000000000");
-  if (request.delay_ms() > 0) wish.delay = cmas::Micros(std::llround(request.delay_ms() * 1000));
-  return wish;
+// `service`: null when the catalogue has forgotten it.
+Result<uint32_t> lease_of(std::optional<uint32_t> asked, const v1::Service *service) {
+  const uint32_t longest = service ? longest_lease(*service) : kLongestLeaseSeconds;
+  const uint32_t usual = std::min(kDefaultLeaseSeconds, longest);
+  if (asked == 0u) return invalid("lease_s", "0 would end at once", "leave it out for " + std::to_string(usual) + " s");
+  if (asked <= longest) return asked.value_or(usual);
+  return invalid("lease_s", std::to_string(*asked) + " is longer than " + (service ? "service " + service->service_id() : "this agent") + " allows",
+                 "at most " + std::to_string(longest) + "; renew it before it ends");
 }
 
 }  // namespace
 
+Result<cmas::Request> wish_of(const v1::ServiceRequest &request) {
+  cmas::Request wish;
+  if (request.has_gas()) wish.gas = request.gas();
+  wish.cost = request.cost();
+  if (wish.gas == 0) return invalid("gas", "0 asks for nothing", "leave it out for 1 slot");
+  if (wish.gas > cmas::SiteTable::kMaxGas)
+    return invalid("gas", std::to_string(wish.gas) + " is absurd", "at most " + std::to_string(cmas::SiteTable::kMaxGas));
+  if (!std::isfinite(request.cost()) || request.cost() < 0)
+    return invalid("cost", "must be a finite number that is not negative", "leave it out for the lowest cost");
+  if (!std::isfinite(request.delay_ms()) || request.delay_ms() < 0 || request.delay_ms() > 1e9)
+    return invalid("delay_ms", "must be from 0 to 1000000000", "0, or leave it out, for any delay");
+  if (request.delay_ms() > 0) wish.delay = cmas::Micros(std::llround(request.delay_ms() * 1000));
+  return wish;
+}
+
 RequestDesk::RequestDesk(asio::io_context &io, const cmas::WholeTable &table, SessionServer &sessions, Programmer &programmer,
                          std::set<std::string> forwarders, std::string file)
     : io_(io), table_(table), sessions_(sessions), programmer_(programmer), forwarders_(std::move(forwarders)),
-      file_(std::move(file)), expiry_(io), saving_(io) {}
+      file_(std::move(file)), expiry_(io), saving_(io), worker_(io) {}
 
 RequestDesk::~RequestDesk() {
   alive_.reset();
@@ -96,6 +101,22 @@ asio::awaitable<Result<>> RequestDesk::reserve_one(const cmas::Verdict &verdict,
   co_return done();
 }
 
+// Why the candidates of one request would not have it, in the order in which they were asked.
+class Refusals {
+ public:
+  void add(uint32_t csci_id, const std::string &why, const std::string &told) {
+    const bool first = count_++ == 0;
+    reason_ += (first ? "csci " : "; csci ") + std::to_string(csci_id) + ": " + why;
+    told_ += (first ? "candidate " : "; candidate ") + std::to_string(count_) + ": " + told;
+  }
+  const std::string &reason() const { return reason_; }
+  const std::string &told() const { return told_; }
+
+ private:
+  std::size_t count_ = 0;
+  std::string reason_, told_;
+};
+
 // A request that is being answered counts like a grant until it is one.
 class RequestDesk::Place {
  public:
@@ -132,7 +153,7 @@ asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRe
     co_return Error{"unknown service '" + request.service_id() + "'", "the platform's catalogue has the Service IDs: catsbpf services", ENOENT};
   const auto wish = wish_of(request);
   if (!wish) co_return wish.error();
-  const auto lease = lease_of(request.lease_s(), *service);
+  const auto lease = lease_of(request.has_lease_s() ? std::optional(request.lease_s()) : std::nullopt, service);
   if (!lease) co_return lease.error();
   if (const auto room = room_for(client); !room) co_return room.error();
   Place place(pending_, client);
@@ -146,19 +167,17 @@ asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRe
   outcome.answer.set_gas(wish->gas);
   outcome.lease_s = *lease;
   const std::string service_id = service->service_id();
-  const auto refuse = [&](uint32_t csci_id, const std::string &why) {
-    outcome.reason += (outcome.reason.empty() ? "csci " : "; csci ") + std::to_string(csci_id) + ": " + why;
-  };
+  Refusals refusals;
   for (const auto &verdict : decision->verdicts) {
     const uint32_t csci_id = verdict.candidate.key.csci_id;
     if (!verdict.eligible) {
-      refuse(csci_id, verdict.reason);
+      refusals.add(csci_id, verdict.reason, verdict.reason);
       continue;
     }
     const uint64_t id = new_id();
     const auto reserved = co_await reserve_one(verdict, wish->gas, *lease, client, id);
     if (!reserved) {
-      refuse(csci_id, reserved.error().what);
+      refusals.add(csci_id, reserved.error().what, "its site does not grant it at the moment");
       continue;
     }
     place.leave();
@@ -172,7 +191,7 @@ asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRe
       co_return Error{"the request is not granted, because it cannot be kept: " + kept.error().what, kept.error().hint, EAGAIN};
     }
     if (grant == grants_.end()) {
-      refuse(csci_id, "ended at once");
+      refusals.add(csci_id, "ended at once", "its site ended it at once");
       continue;
     }
     outcome.answer.set_csci_id(csci_id);
@@ -182,35 +201,31 @@ asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRe
     outcome.reservation = id;
     log::info("request granted: reservation={} client={} service={} csci={} gas={} cost={} real_delay={} ms lease={} s why=\"{}\"{}", id,
               client, service_id, csci_id, wish->gas, shown.real_cost(), shown.real_delay_ms(), *lease, decision->policy + ", " + verdict.reason,
-              outcome.reason.empty() ? "" : " passed over: " + outcome.reason);
-    outcome.reason.clear();
+              refusals.reason().empty() ? "" : " passed over: " + refusals.reason());
     co_return outcome;
   }
-  for (const auto &verdict : unreachable) refuse(verdict.candidate.key.csci_id, verdict.reason);
-  if (outcome.reason.empty()) outcome.reason = "service " + service_id + " has no instance";
+  for (const auto &verdict : unreachable) refusals.add(verdict.candidate.key.csci_id, verdict.reason, "no path leads to it");
+  const std::string none = "service " + service_id + " has no instance";
+  outcome.reason = refusals.reason().empty() ? none : refusals.reason();
+  outcome.told = refusals.told().empty() ? none : refusals.told();
   log::info("request refused: client={} service={} gas={} cost={} delay={} ms reason=\"{}\"", client, service_id, wish->gas,
             wish->cost, request.delay_ms(), outcome.reason);
   co_return outcome;
 }
 
-asio::awaitable<Result<v1::Reservation>> RequestDesk::renew(uint64_t reservation, std::string client, uint32_t lease_s) {
+asio::awaitable<Result<v1::Reservation>> RequestDesk::renew(uint64_t reservation, std::string client, std::optional<uint32_t> lease_s) {
   const auto found = find(reservation, client);
   if (!found) co_return found.error();
   const Grant &grant = (*found)->second;
-  if (const auto *service = table_.service(grant.cs_id)) {
-    const auto lease = lease_of(lease_s, *service);
-    if (!lease) co_return lease.error();
-    lease_s = *lease;
-  } else if (lease_s == 0 || lease_s > kLongestLeaseSeconds) {
-    lease_s = kDefaultLeaseSeconds;
-  }
+  const auto lease = lease_of(lease_s, table_.service(grant.cs_id));
+  if (!lease) co_return lease.error();
   const auto asked = cmas::Clock::now();
-  const auto renewed = co_await sessions_.renew(grant.origin, reservation, std::chrono::seconds(lease_s));
+  const auto renewed = co_await sessions_.renew(grant.origin, reservation, std::chrono::seconds(*lease));
   if (!renewed) co_return Error{"request " + std::to_string(reservation) + " is not renewed: " + renewed.error().what, renewed.error().hint, EBUSY};
   const auto again = grants_.find(reservation);  // it may have ended meanwhile
   if (again == grants_.end()) co_return Error{"request " + std::to_string(reservation) + " has ended", {}, ENOENT};
   by_expiry_.erase({again->second.expires, reservation});
-  again->second.expires = asked + std::chrono::seconds(lease_s);
+  again->second.expires = asked + std::chrono::seconds(*lease);
   by_expiry_.insert({again->second.expires, reservation});
   changed();
   if (in_force(client, again->second.cs_id) == &again->second)
@@ -300,9 +315,9 @@ std::vector<uint64_t> RequestDesk::held_of(const std::string &origin) const {
   return held;
 }
 
-std::optional<uint32_t> RequestDesk::pinned(const std::string &client, uint32_t cs_id) const {
+std::optional<v1::Reservation> RequestDesk::pinned(const std::string &client, uint32_t cs_id) const {
   const Grant *grant = in_force(client, cs_id);
-  return grant ? std::optional(grant->shown.csci_id()) : std::nullopt;
+  return grant ? std::optional(*reservation(grant->shown.id(), std::nullopt)) : std::nullopt;
 }
 
 Result<> RequestDesk::put_session(const Grant &grant) {

@@ -23,6 +23,7 @@
 #include "cmas/site_table.h"
 #include "cmas/whole_table.h"
 #include "cmas/proto/api.pb.h"
+#include "util/worker.h"
 
 namespace catsbpf::agent {
 
@@ -30,6 +31,9 @@ constexpr uint32_t kDefaultLeaseSeconds = 60;     // of a request that names non
 constexpr uint32_t kLongestLeaseSeconds = 3600;   // of a service whose SLA names none
 constexpr std::size_t kMaxGrants = 60'000;        // below MAX_SESSIONS of the data plane
 constexpr std::size_t kMaxGrantsPerClient = 256;
+
+// What a client wishes, checked: a number too large, negative or 0 is named, with what to write instead.
+Result<cmas::Request> wish_of(const v1::ServiceRequest &request);
 
 class RequestDesk {
  public:
@@ -43,14 +47,15 @@ class RequestDesk {
     v1::SelectionAnswer answer;  // R044; success = false: no instance would have it
     uint64_t reservation = 0;
     uint32_t lease_s = 0;
-    std::string reason;          // when not successful: every candidate's
+    std::string reason{};        // when not successful: every candidate's
+    std::string told{};          // the same for the client, who is told neither CSCI-IDs nor sites (R045)
   };
   // What is granted is on disk before this ends. Error: the request itself is wrong (code EINVAL), the service
   // unknown (ENOENT), too many grants (EBUSY), the grant cannot be kept (EAGAIN; nothing stays reserved).
   boost::asio::awaitable<Result<Outcome>> request(v1::ServiceRequest request, std::string client);
   // Extends the lease. Error: unknown (ENOENT), not that client's (EPERM), refused by the owner (EBUSY), extended
   // but not kept (EAGAIN).
-  boost::asio::awaitable<Result<v1::Reservation>> renew(uint64_t reservation, std::string client, uint32_t lease_s);
+  boost::asio::awaitable<Result<v1::Reservation>> renew(uint64_t reservation, std::string client, std::optional<uint32_t> lease_s);
   // The client is done (`client` empty: the operator says so).
   Result<> finish(uint64_t reservation, const std::optional<std::string> &client);
   // The owner says that it has ended.
@@ -60,15 +65,15 @@ class RequestDesk {
   v1::ReservationList list() const;
   // All granted by that C-SMA.
   std::vector<uint64_t> held_of(const std::string &origin) const;
-  // CSCI-ID that a grant of this client pins it to.
-  std::optional<uint32_t> pinned(const std::string &client, uint32_t cs_id) const;
+  // The grant that pins this client's new flows of that service.
+  std::optional<v1::Reservation> pinned(const std::string &client, uint32_t cs_id) const;
 
   // Reads the kept grants; sessions of those still running are put by `restore_sessions()`, once the
   // programmer knows the instances.
   // A file that makes no sense is put aside, as is one entry of it: no grant keeps the agent from starting.
   void load();
   bool restore_sessions();  // false: not all instances are programmed yet
-  // Writes the file now (stop). What fails is tried again until it succeeds.
+  // Writes the file now, and waits for it (stop). What fails is tried again until it succeeds.
   void save();
   // Why changes are not kept at present, "" : they are.
   const std::string &not_kept() const { return not_kept_; }
@@ -88,6 +93,10 @@ class RequestDesk {
     explicit Batch(boost::asio::io_context &io) : written(io, cmas::TimePoint::max()) {}
     boost::asio::steady_timer written;  // cancelled then
     std::optional<Result<>> result;
+    void settle(Result<> how) {
+      result = std::move(how);
+      written.cancel();
+    }
   };
   // Requests that are being answered, by client. Outlives the desk with the last of them.
   struct Pending {
@@ -111,6 +120,9 @@ class RequestDesk {
   boost::asio::awaitable<Result<>> stored();
   void changed();
   void save_at(cmas::TimePoint due);
+  void begin_save();
+  std::string take_text();
+  void saved(const Result<> &written);
   std::string text() const;
   void arm();
   void expire();
@@ -129,11 +141,13 @@ class RequestDesk {
   boost::asio::steady_timer expiry_, saving_;
   bool save_due_ = false;
   cmas::TimePoint save_at_ = cmas::TimePoint::max();  // of the armed timer
-  cmas::TimePoint saved_{};                           // end of the last write
-  cmas::Clock::duration write_took_{0};
+  bool saving_now_ = false;                           // by the worker
+  cmas::TimePoint composed_{};                        // the last text
+  cmas::Clock::duration composing_took_{0};
   std::string not_kept_;
   uint64_t writes_ = 0;
   std::shared_ptr<Batch> batch_;
+  Worker worker_;
   std::shared_ptr<Pending> pending_ = std::make_shared<Pending>();
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -21,17 +21,12 @@ Result<std::string> path_of(const Arguments &arguments, const std::optional<maps
   return path;
 }
 
-Result<std::string> client_rule(Context &context, uint32_t cs_id, const maps::address &client) {
-  const auto tables = context.open_tables();
-  if (!tables) return tables.error();
-  return read_client(**tables, cs_id, client);
-}
-
 std::string verdict(const v1::Explanation &explanation) {
+  if (explanation.decided_by() == "bypass") return "plain routing";
   if (explanation.csci_id() != 0) return "CSCI-ID " + std::to_string(explanation.csci_id());
   for (const auto &candidate : explanation.candidates())
-    if (candidate.share() > 0) return "by the ring, each one's share of new flows below";
-  return "none";
+    if (candidate.share() > 0 && explanation.decided_by() == "ring") return "by the ring, each one's share of new flows below";
+  return explanation.decided_by() == "ring" ? "none: new flows follow plain routing" : "none";
 }
 
 }  // namespace
@@ -45,8 +40,7 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
   facts.add("instance", verdict(explanation));
   if (!explanation.client().empty())
     facts.add("client",
-              explanation.client() + ": " +
-                  (explanation.client_rule().empty() ? "no session, no live flow" : explanation.client_rule()));
+              explanation.client() + ": " + (explanation.client_rule().empty() ? "no live flow" : explanation.client_rule()));
   Table table({{""},
                {"CSCI-ID", Align::right},
                {"SITE", Align::left, Shorten::end, 6},
@@ -82,18 +76,7 @@ Result<Exit> explain(Context &context, const Arguments &arguments) {
   }
   const auto path = path_of(arguments, client);
   if (!path) return path.error();
-  auto explanation = ask<v1::Explanation>(context, {.path = *path});
-  if (!explanation) return explanation.error();
-  if (client) {
-    explanation->set_client(maps::format_address(*client));
-    const auto rule = client_rule(context, explanation->cs_id(), *client);
-    if (!rule) context.err << "flows of the client are not shown: " << printable(rule.error().what) << "\n";
-    // What the packets meet, before what the agent wants them to meet.
-    else if (!rule->empty())
-      explanation->set_client_rule(*rule);
-  }
-  show(context, *explanation);
-  return Exit::done;
+  return show_answer<v1::Explanation>(context, {.path = *path});
 }
 
 }  // namespace catsbpf::cli

@@ -39,16 +39,16 @@ Result<> read_message_file(const std::string &file, google::protobuf::Message &m
     text.assign(std::istreambuf_iterator<char>(std::cin), {});
   } else {
     std::ifstream in(file);
-    if (!in) return system_error("cannot read " + file, errno);
+    if (!in) return system_error("cannot read " + file, errno, "name a YAML or JSON file, or - for standard input");
     text.assign(std::istreambuf_iterator<char>(in), {});
   }
   try {
     const auto parsed = from_json(json_of(YAML::Load(text)).dump(), message);
-    if (!parsed) return Error{file + ": " + parsed.error().what, "field names are those that --json prints"};
+    if (!parsed) return Error{file + ": " + parsed.error().what, parsed.error().hint};
   } catch (const YAML::Exception &problem) {  // yaml-cpp reports by exception
-    return Error{file + ":" + std::to_string(problem.mark.line + 1) + ": " + problem.msg};
+    return Error{file + ":" + std::to_string(problem.mark.line + 1) + ": " + problem.msg, "is it YAML or JSON?"};
   } catch (const nlohmann::json::exception &problem) {
-    return Error{file + ": " + problem.what()};
+    return Error{file + ": " + problem.what(), "is it YAML or JSON?"};
   }
   return done();
 }

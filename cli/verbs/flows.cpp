@@ -7,6 +7,8 @@ namespace catsbpf::cli {
 
 namespace {
 
+constexpr const char *kPlain = "plain";  // in place of a CSCI-ID: plain routing, since the flow began under bypass
+
 Result<FlowFilter> filter_of(const Arguments &arguments, const ServiceNames &names) {
   FlowFilter filter;
   if (const auto service = arguments.text("service")) {
@@ -14,9 +16,13 @@ Result<FlowFilter> filter_of(const Arguments &arguments, const ServiceNames &nam
     if (!cs_id) return cs_id.error();
     filter.cs_id = *cs_id;
   }
-  const auto csci = arguments.number("csci");
-  if (!csci) return csci.error();
-  if (*csci) filter.csci_id = static_cast<uint32_t>(**csci);
+  if (arguments.text("csci") == kPlain) {
+    filter.csci_id = 0;
+  } else {
+    const auto csci = arguments.number("csci");
+    if (!csci) return csci.error();
+    if (*csci) filter.csci_id = static_cast<uint32_t>(**csci);
+  }
   if (const auto client = arguments.text("client")) {
     filter.client = parse_prefix(*client, filter.client_bits);
     if (!filter.client) return usage_error("--client '" + *client + "' is neither an address nor a prefix");
@@ -46,7 +52,7 @@ std::string render(const v1::FlowList &list, const Layout &layout) {
   for (const auto &flow : list.flows())
     table.row({endpoint(flow.source(), flow.source_port()), endpoint(flow.destination(), flow.destination_port()),
                or_dash(flow.protocol()), service_label(flow.service_id(), flow.cs_id()),
-               flow.csci_id() == 0 ? "plain" : std::to_string(flow.csci_id()), duration(flow.age_s()),
+               flow.csci_id() == 0 ? kPlain : std::to_string(flow.csci_id()), duration(flow.age_s()),
                duration(flow.idle_s()), si(flow.packets()), or_dash(flow.state())});
   auto text = table.render(layout);
   const auto shown = static_cast<uint64_t>(list.flows_size());

@@ -15,15 +15,31 @@ Result<v1::ServiceRequest> request_of(const Arguments &arguments) {
   const auto gas = arguments.number("gas"), lease = arguments.number("lease");
   if (!gas) return gas.error();
   if (!lease) return lease.error();
-  request.set_gas(static_cast<uint32_t>(gas->value_or(1)));
-  if (request.gas() == 0) return usage_error("--gas 0 asks for nothing");
-  request.set_lease_s(static_cast<uint32_t>(lease->value_or(0)));
+  // What is not given, and what makes no sense, is the ingress' to decide: the same for all who call it.
+  if (*gas) request.set_gas(static_cast<uint32_t>(**gas));
+  if (*lease) request.set_lease_s(static_cast<uint32_t>(**lease));
   const auto cost = arguments.decimal("cost"), delay = arguments.decimal("delay");
   if (!cost) return cost.error();
   if (!delay) return delay.error();
   request.set_cost(cost->value_or(0));
   request.set_delay_ms(delay->value_or(0));
   return request;
+}
+
+// No candidate has it: that is an answer as well, and is shown. Everything else is an error alone.
+Error refused(Context &context, const Reply &reply) {
+  v1::RequestRefusal refusal;
+  if (!from_json(reply.body, refusal) || refusal.service_id().empty()) return reply.error();
+  if (context.options.json) {
+    context.out << json(refusal);
+  } else {
+    Granted shown;
+    shown.acknowledgement.set_service_id(refusal.service_id());
+    shown.acknowledgement.set_gas(refusal.gas());
+    context.out << render(shown, context.layout);
+  }
+  return {refusal.error(), refusal.hint() + "; catsbpf explain " + refusal.service_id() +
+                               " at the ingress, with the same --gas --cost --delay, names the candidates"};
 }
 
 // The ingress to call and the path there, of "7", "/v1/requests/7" or a whole URL.
@@ -91,20 +107,14 @@ Result<Exit> request(Context &context, const Arguments &arguments) {
   const auto reply =
       context.remote.call({.api = Api::ingress, .method = "POST", .path = "/v1/requests", .body = to_json(*value)});
   if (!reply) return reply.error();
-  // A refusal is an acknowledgement as well (success = false), whatever its status.
+  if (!reply->good()) return refused(context, *reply);
   Granted granted;
-  if (!from_json(reply->body, granted.acknowledgement)) {
-    if (!reply->good()) return reply->error();
+  if (!from_json(reply->body, granted.acknowledgement))
     return Error{"cannot read the ingress' acknowledgement", "are catsbpf and the ingress of the same version?"};
-  }
   if (const auto location = reply->headers.find("location"); location != reply->headers.end())
     granted.location = location->second;
   show(context, granted);
-  if (granted.acknowledgement.success()) return Exit::done;
-  // The acknowledgement is the answer; why nobody would have it is the operator's to see.
-  return Error{
-      "no instance of " + value->service_id() + " grants the request",
-      "catsbpf explain " + value->service_id() + " with the same --gas --cost --delay at the ingress says why"};
+  return Exit::done;
 }
 
 Result<Exit> finish(Context &context, const Arguments &arguments) {

@@ -144,7 +144,8 @@ Response Api::put(const Request &request) {
   if (service.service_id().empty()) service.set_service_id(id);
   if (service.service_id() != id)
     return http::failure(400,
-                         Error{"service_id '" + service.service_id() + "' is not '" + id + "', which the path names"});
+                         Error{"service_id '" + service.service_id() + "' is not '" + id + "', which the path names",
+                               "leave service_id out of the body, or put to its own path"});
   const auto expected = expected_revision(request);
   if (!expected) return refused(expected.error());
   const auto stored = registry_.put(service, *expected);

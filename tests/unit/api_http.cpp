@@ -23,6 +23,8 @@ using ::testing::Not;
 
 namespace {
 
+constexpr const char *kRequest = R"({"service_id": "AR1", "gas": 1, "cost": 4, "delay_ms": 100, "lease_s": 60})";
+
 class Apis : public ::testing::Test {
  protected:
   Apis() : authority_(folder_, "lab"), files_(authority_.issue("path-selector", "f1")) {
@@ -164,6 +166,18 @@ TEST_F(Apis, tables_are_listed_with_everything_about_them) {
   EXPECT_EQ(ask("GET", "/v1/sessions").json["sessions"][0]["peer"], "f2");
 }
 
+TEST_F(Apis, removed_row_is_shown_as_dead_and_offers_nothing) {
+  loop_.run([&] { owners_.touched(table_.remove_rows("f3", {{1, 3}}), "f3", 1, 2); });
+  const auto instance = ask("GET", "/v1/instances").json["instances"][1];
+  EXPECT_EQ(instance["csci_id"], 3);
+  EXPECT_EQ(instance["state"], "dead");
+  EXPECT_EQ(instance["gas"], 0);
+  EXPECT_EQ(instance["offered"], 0);
+  EXPECT_EQ(ask("GET", "/v1/services").json["services"][0]["instances"], 1);
+  EXPECT_EQ(ask("GET", "/v1/status").json["instances"], 1);
+  EXPECT_EQ(ask("GET", "/v1/explain?service=AR1").json["candidates"][1]["gas"], 0);
+}
+
 TEST_F(Apis, explain_answers_by_service_id_and_cs_id_and_names_wrong_fields) {
   EXPECT_EQ(ask("GET", "/v1/explain?service=AR1").json["csci_id"], 1);
   EXPECT_EQ(ask("GET", "/v1/explain?service=1&gas=2&cost=4").json["policy"], "closest-cost");
@@ -172,12 +186,48 @@ TEST_F(Apis, explain_answers_by_service_id_and_cs_id_and_names_wrong_fields) {
                                                                        {"service=AR1&client=10.1", "client"},
                                                                        {"service=AR1&gas=many", "gas"},
                                                                        {"service=AR1&gas=-1", "gas"},
+                                                                       {"service=AR1&gas=0", "gas 0 asks for nothing"},
                                                                        {"service=AR1&cost=-1", "cost"},
                                                                        {"service=AR1&delay_ms=nan", "delay_ms"}}) {
     const auto answer = ask("GET", "/v1/explain?" + query);
     EXPECT_EQ(answer.status, 400) << query;
     EXPECT_THAT(answer.json["error"].get<std::string>(), HasSubstr(field));
+    EXPECT_NE(answer.json["hint"], "") << query;
   }
+}
+
+// What a new flow of a client meets, in the data plane's order.
+TEST_F(Apis, explain_names_bypass_before_session_before_ring) {
+  serve_requests();
+  const auto explain = [&] { return ask("GET", "/v1/explain?service=AR1&client=127.0.0.1").json; };
+  EXPECT_EQ(explain()["decided_by"], "ring");
+  const auto location = call("POST", "/v1/requests", kRequest).headers.at("location");
+  const auto id = location.substr(location.rfind('/') + 1);
+  loop_.run([&] { dataplane_.paths()[1].state = maps::PATH_RESOLVED; });
+  const auto set_state = [&](maps::instance_state state) {
+    loop_.run([&] {
+      dataplane_.instances()[101] = {
+          .cs_id = 1, .csci_id = 1, .path = 1, .service = 5, .state = static_cast<uint8_t>(state), .pad = {}, .option_ids = {}, .reserved = {}};
+    });
+  };
+  set_state(maps::INSTANCE_DEAD);
+  EXPECT_EQ(explain()["decided_by"], "ring");
+  EXPECT_THAT(explain()["rule"].get<std::string>(), HasSubstr("request " + id + " pins this client to CSCI-ID 1, which is dead"));
+  set_state(maps::INSTANCE_DRAINING);
+  const auto pinned = explain();
+  EXPECT_EQ(pinned["decided_by"], "session");
+  EXPECT_EQ(pinned["csci_id"], 1);
+  EXPECT_THAT(pinned["rule"].get<std::string>(), HasSubstr("session: request " + id + " pins new flows of 127.0.0.1 to CSCI-ID 1 for another "));
+  EXPECT_EQ(pinned["candidates"].size(), 2u) << "all of them, with their scores";
+  EXPECT_EQ(ask("GET", "/v1/explain?service=AR1").json["decided_by"], "ring") << "of no client in particular";
+
+  ASSERT_EQ(ask("PUT", "/v1/bypass", R"({"on": true})").status, 200);
+  EXPECT_EQ(explain()["decided_by"], "bypass");
+  EXPECT_EQ(explain()["csci_id"], 0);
+  EXPECT_EQ(explain()["candidates"].size(), 2u);
+  const auto asked = ask("GET", "/v1/explain?service=AR1&gas=1").json;
+  EXPECT_EQ(asked["csci_id"], 1) << "what a request would be granted";
+  EXPECT_THAT(asked["rule"].get<std::string>(), HasSubstr("bypass is on"));
 }
 
 TEST_F(Apis, explain_counts_the_flows_that_a_client_has) {
@@ -195,6 +245,7 @@ TEST_F(Apis, explain_counts_the_flows_that_a_client_has) {
       if (word == 0) continue;
       records[i].word = word;
       records[i].service = 5;
+      records[i].timeout = static_cast<uint32_t>(dataplane_.now);
       records[i].source = *maps::parse_address(found++ < 2 ? "10.1.0.2" : "10.1.0.3");
     }
     records[dataplane_.flow_records().size() - 1] = records[0];
@@ -202,7 +253,7 @@ TEST_F(Apis, explain_counts_the_flows_that_a_client_has) {
     ASSERT_EQ(found, 3);
   });
   const auto answer = ask("GET", "/v1/explain?service=AR1&client=10.1.0.2");
-  EXPECT_EQ(answer.json["client_rule"], "flows of 10.1.0.2 that exist stay: 2 on csci 3");
+  EXPECT_EQ(answer.json["client_rule"], "live flows stay where they are: 2 on CSCI-ID 3");
   EXPECT_EQ(ask("GET", "/v1/explain?service=AR1&client=10.1.0.9").json["client_rule"], "");
 }
 
@@ -246,8 +297,6 @@ TEST_F(Apis, agent_without_the_role_says_so) {
 
 // ---- requests ----
 
-constexpr const char *kRequest = R"({"service_id": "AR1", "gas": 1, "cost": 4, "delay_ms": 100, "lease_s": 60})";
-
 TEST_F(Apis, request_is_acknowledged_by_five_values_and_its_location) {
   serve_requests();
   const auto granted = call("POST", "/v1/requests", kRequest);
@@ -274,6 +323,9 @@ TEST_F(Apis, request_that_nobody_serves_is_an_acknowledgement_without_success) {
   EXPECT_EQ(refused.status, 409);
   EXPECT_EQ(refused.json["success"], false);
   EXPECT_EQ(refused.json["gas"], 1000);
+  EXPECT_EQ(refused.json["error"],
+            "no instance of AR1 grants the request: candidate 1: free 4 < 1000 asked; candidate 2: free 4 < 1000 asked");
+  EXPECT_NE(refused.json["hint"], "");
   EXPECT_THAT(refused.json.dump(), Not(HasSubstr("csci"))) << "the CSCI-ID stays with the ingress";
 }
 
@@ -285,6 +337,13 @@ TEST_F(Apis, wrong_bodies_name_the_field) {
   EXPECT_THAT(call("POST", "/v1/requests", "{}").json["error"].get<std::string>(), HasSubstr("service_id"));
   EXPECT_EQ(call("POST", "/v1/requests", R"({"service_id": "NOPE"})").status, 404);
   EXPECT_EQ(call("DELETE", "/v1/requests/x").status, 400);
+  for (const char *body : {"", "{", R"({"service_id": "AR1", "gass": 1})", R"({"service_id": "AR1", "gas": 0})",
+                           R"({"service_id": "AR1", "cost": -1})", R"({"service_id": "AR1", "lease_s": 0})",
+                           R"({"service_id": "AR1", "delay_ms": -1})", R"({"service_id": "NOPE"})"}) {
+    const auto refused = call("POST", "/v1/requests", body);
+    EXPECT_NE(refused.json["error"], "") << body;
+    EXPECT_NE(refused.json["hint"], "") << body;
+  }
 }
 
 TEST_F(Apis, another_address_can_neither_see_nor_finish) {

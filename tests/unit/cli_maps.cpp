@@ -226,24 +226,6 @@ TEST(CliMaps, outcomes_that_never_happened_are_left_out_and_alarms_come_first) {
   EXPECT_EQ(read_outcomes(tables, true)->outcomes_size(), static_cast<int>(OUTCOME_COUNT));
 }
 
-TEST(CliMaps, a_clients_session_and_flows_are_one_sentence) {
-  auto tables = two_sites();
-  const auto client = *maps::parse_address("10.1.0.2");
-  EXPECT_EQ(*read_client(tables, 1, client), "");
-  tables.add_flow("10.1.0.2", 1, 1, 1, 0, 5);
-  tables.add_flow("10.1.0.2", 2, 1, 1, 0, 5);
-  tables.add_flow("10.1.0.2", 3, 0, 1, 0, 5);
-  tables.add_flow("10.1.0.3", 3, 2, 1, 0, 5);
-  EXPECT_EQ(*read_client(tables, 1, client), "1 live flow plainly routed; 2 live flows on CSCI-ID 1");
-  tables.sessions_.push_back({{client, 1, 0}, {tables.now + 250 * 42, 7, 2, {}}});
-  tables.sessions_.push_back({{client, 2, 0}, {tables.now + 250 * 42, 8, 1, {}}});
-  EXPECT_EQ(
-      *read_client(tables, 1, client),
-      "request 7 pins new flows to CSCI-ID 3 for another 42s; 1 live flow plainly routed; 2 live flows on CSCI-ID 1");
-  tables.sessions_[0].second.expires = tables.now;
-  EXPECT_EQ(*read_client(tables, 1, client), "1 live flow plainly routed; 2 live flows on CSCI-ID 1");
-}
-
 TEST(CliMaps, every_map_but_the_secret_can_be_decoded) {
   auto tables = two_sites();
   tables.add_flow("10.1.0.2", 1, 1, 1, 0, 5);

@@ -193,6 +193,20 @@ TEST(CliRender, explanation_marks_the_winner_and_the_ineligible) {
             "* chosen, x may not take it\n");
 }
 
+TEST(CliRender, explanation_of_no_single_instance_says_where_flows_go) {
+  v1::Explanation explanation;
+  auto &candidate = *explanation.add_candidates();
+  candidate.set_share(0.5);
+  explanation.set_decided_by("ring");
+  EXPECT_THAT(render(explanation, {}), testing::HasSubstr("instance  by the ring, each one's share"));
+  candidate.set_share(0);
+  EXPECT_THAT(render(explanation, {}), testing::HasSubstr("instance  none: new flows follow plain routing"));
+  explanation.set_decided_by("bypass");
+  EXPECT_THAT(render(explanation, {}), testing::HasSubstr("instance  plain routing"));
+  explanation.set_decided_by("request");
+  EXPECT_THAT(render(explanation, {}), testing::HasSubstr("instance  none\n"));
+}
+
 TEST(CliRender, rings_draw_shares) {
   v1::RingList list;
   list.set_view_epoch(7);

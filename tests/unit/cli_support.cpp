@@ -89,7 +89,9 @@ FakeTables two_sites() {
   tables.deliveries_[1].cs_id = 2;
   tables.deliveries_[1].csci_id = 7;
   tables.deliveries_[1].state = maps::DELIVERY_RESOLVED;
-  tables.interfaces_ = {{}, {4'000'000'000U, maps::SIDE_CLIENT | maps::SIDE_UNDERLAY, {}, {}}};
+  tables.interfaces_.resize(2);
+  tables.interfaces_[1].ifindex = 4'000'000'000U;
+  tables.interfaces_[1].sides = maps::SIDE_CLIENT | maps::SIDE_UNDERLAY;
   tables.outcomes_.resize(OUTCOME_COUNT);
   tables.outcomes_[OUTCOME_forwarded] = {1'000'000, 600'000'000};
   tables.outcomes_[OUTCOME_not_ours] = {2'000'000, 9'000};

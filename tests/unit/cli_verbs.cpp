@@ -26,7 +26,6 @@ TEST(CliVerbs, usage_errors_end_with_2_and_a_hint) {
                             "explain AR1 AR2",
                             "explain AR1 --client nobody",
                             "explain AR1 --cost -1",
-                            "request AR1 --gas 0",
                             "finish",
                             "finish abc",
                             "site",
@@ -162,24 +161,27 @@ TEST(CliVerbs, flows_take_names_from_the_agent) {
   EXPECT_THAT(run_command("flows --service AR1", remote, &tables).out, HasSubstr("AR1"));
   EXPECT_EQ(run_command("flows --service 1 --count", remote, &tables).out, "1 live flow, the table holds 4\n");
   EXPECT_EQ(run_command("flows --service 2 --count", remote, &tables).out, "0 live flows, the table holds 4\n");
+  tables.add_flow("10.1.0.3", 4000, 0, 1, 10, 5);
+  EXPECT_EQ(run_command("flows --csci plain --count", remote, &tables).out, "1 live flow, the table holds 4\n");
+  EXPECT_THAT(run_command("flows --csci plain", remote, &tables).out, testing::AllOf(HasSubstr("plain"), Not(HasSubstr("10.1.0.2"))));
   EXPECT_EQ(run_command("flows --service NOPE", remote, &tables).exit, Exit::failed);
   v1::FlowList flows;
-  ASSERT_TRUE(from_json(run_command("flows --json", remote, &tables).out, flows).ok());
+  ASSERT_TRUE(from_json(run_command("flows --csci 1 --json", remote, &tables).out, flows).ok());
   EXPECT_EQ(flows.flows(0).service_id(), "AR1");
   EXPECT_EQ(flows.flows(0).packets(), 5U);
 }
 
-TEST(CliVerbs, explain_adds_what_the_maps_know_of_the_client) {
+TEST(CliVerbs, explain_asks_for_that_client_and_that_request) {
   FakeRemote remote;
   v1::Explanation explanation;
   explanation.set_service_id("AR1");
   explanation.set_cs_id(1);
+  explanation.set_client("10.1.0.2");
+  explanation.set_client_rule("live flows stay where they are: 1 on CSCI-ID 1");
   remote.replies["GET /v1/explain?service=AR1&client=10.1.0.2&gas=2&cost=0.5&delay_ms=20"] = reply(explanation);
-  auto tables = two_sites();
-  tables.add_flow("10.1.0.2", 4000, 1, 1, 10, 5);
-  const auto ran = run_command("explain AR1 --client 10.1.0.2 --gas 2 --cost 0.5 --delay 20", remote, &tables);
+  const auto ran = run_command("explain AR1 --client 10.1.0.2 --gas 2 --cost 0.5 --delay 20", remote, nullptr);
   EXPECT_EQ(ran.exit, Exit::done) << ran.err;
-  EXPECT_THAT(ran.out, HasSubstr("10.1.0.2: 1 live flow on CSCI-ID 1"));
+  EXPECT_THAT(ran.out, HasSubstr("10.1.0.2: live flows stay where they are: 1 on CSCI-ID 1"));
 }
 
 TEST(CliVerbs, a_granted_request_shows_five_values_and_its_location) {
@@ -211,13 +213,22 @@ TEST(CliVerbs, a_granted_request_shows_five_values_and_its_location) {
 
 TEST(CliVerbs, a_refused_request_ends_with_1) {
   FakeRemote remote;
-  v1::Acknowledgement acknowledgement;
-  acknowledgement.set_service_id("AR1");
-  remote.replies["POST /v1/requests"] = {409, to_json(acknowledgement), {}};
+  v1::RequestRefusal refusal;
+  refusal.set_service_id("AR1");
+  refusal.set_gas(1);
+  refusal.set_error("no instance of AR1 grants the request: candidate 1: free 0 < 1 asked");
+  refusal.set_hint("ask again later");
+  remote.replies["POST /v1/requests"] = {409, to_json(refusal), {}};
   const auto ran = run_command("request AR1", remote, nullptr);
   EXPECT_EQ(ran.exit, Exit::failed);
   EXPECT_THAT(ran.out, HasSubstr("success     no"));
-  EXPECT_THAT(ran.err, HasSubstr("catsbpf explain AR1"));
+  EXPECT_THAT(ran.err, HasSubstr("candidate 1: free 0 < 1 asked"));
+  EXPECT_THAT(ran.err, HasSubstr("hint: ask again later; catsbpf explain AR1"));
+  EXPECT_EQ(run_command("request AR1 --gas 0", remote, nullptr).out, ran.out);
+  v1::ServiceRequest asked;
+  ASSERT_TRUE(from_json(remote.calls[1].body, asked).ok());
+  EXPECT_TRUE(asked.has_gas()) << "0 is the ingress' to refuse";
+  EXPECT_FALSE(asked.has_lease_s());
   remote.replies["POST /v1/requests"] = {404, R"({"error": "unknown service 'AR1'", "hint": ""})", {}};
   EXPECT_EQ(run_command("request AR1", remote, nullptr).err, "error: unknown service 'AR1'\n");
 }

@@ -48,6 +48,9 @@ class FakeProgrammer : public Programmer {
     return done();
   }
   void remove_session(uint64_t reservation) override { sessions.erase(reservation); }
+  void keep_sessions(const std::set<uint64_t> &kept) override {
+    std::erase_if(sessions, [&](const auto &session) { return !kept.contains(session.first); });
+  }
   Result<> set_bypass(bool on) override { return bypass_ = on, done(); }
   bool bypass() const override { return bypass_; }
   void on_published(std::function<void(uint64_t, uint64_t)> callback) override { published = std::move(callback); }
@@ -220,7 +223,7 @@ class SelectorTest : public ::testing::Test {
     r.set_cost(cost);
     r.set_gas(gas);
     r.set_delay_ms(delay_ms);
-    r.set_lease_s(lease_s);
+    if (lease_s) r.set_lease_s(lease_s);
     return wait(selector_->requests().request(r, client));
   }
 

@@ -40,9 +40,11 @@ TEST_F(Requests, closest_cost_is_granted_and_pins_the_client) {
   EXPECT_EQ(session.csci_id, 3u);
   EXPECT_LE(session.lease, 60s);
   EXPECT_GT(session.lease, 50s);
-  const auto explanation = selector_->explain("AR1", "10.1.0.2", std::nullopt);
-  EXPECT_EQ(explanation->csci_id(), 3u);
-  EXPECT_THAT(explanation->client_rule(), HasSubstr("pins new flows of 10.1.0.2 to csci 3"));
+  const auto pinned = selector_->requests().pinned("10.1.0.2", 1);
+  ASSERT_TRUE(pinned);
+  EXPECT_EQ(pinned->id(), outcome->reservation);
+  EXPECT_EQ(pinned->csci_id(), 3u);
+  EXPECT_FALSE(selector_->requests().pinned("10.1.0.2", 2)) << "of that service only";
 }
 
 TEST_F(Requests, refused_by_one_owner_the_next_candidate_is_asked) {
@@ -64,6 +66,8 @@ TEST_F(Requests, nobody_grants_and_every_reason_is_told) {
   EXPECT_FALSE(outcome->answer.success());
   EXPECT_THAT(outcome->reason, HasSubstr("csci 1: free 0 < 1"));
   EXPECT_THAT(outcome->reason, HasSubstr("csci 3: real delay 21 ms > 15 ms asked"));
+  EXPECT_EQ(outcome->told, "candidate 1: its site does not grant it at the moment; candidate 2: real delay 21 ms > 15 ms asked")
+      << "CSCI-IDs stay with the ingress";
   EXPECT_THAT(programmer_.sessions, IsEmpty());
 }
 
@@ -97,6 +101,7 @@ TEST_F(Requests, wrong_requests_name_their_field) {
   EXPECT_THAT(error(request(1, 2'000'000)), HasSubstr("gas"));
   EXPECT_THAT(error(request(1, 1, -5)), HasSubstr("delay_ms"));
   EXPECT_THAT(error(request(1, 1, 0, 3601)), HasSubstr("lease_s 3601"));
+  EXPECT_THAT(error(request(1, 0)), HasSubstr("gas 0 asks for nothing"));
   const auto unknown = request(1, 1, 0, 0, "10.1.0.2", "NOPE");
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code, ENOENT);
@@ -147,6 +152,9 @@ TEST_F(Requests, renewal_extends_lease_and_session) {
   EXPECT_GT(renewed->expires_in_s(), 90);
   EXPECT_GT(programmer_.sessions.at(id).lease, 90s);
   EXPECT_EQ(owners_.renewed.at(id), 100s);
+  EXPECT_THAT(wait(selector_->requests().renew(id, "10.1.0.2", 0)).error().what, HasSubstr("lease_s 0 would end at once"));
+  ASSERT_TRUE(wait(selector_->requests().renew(id, "10.1.0.2", std::nullopt)));
+  EXPECT_EQ(owners_.renewed.at(id), 60s) << "as a new request that names none";
   owners_.granted.clear();  // the owner has lost it
   EXPECT_EQ(wait(selector_->requests().renew(id, "10.1.0.2", 100)).error().code, EBUSY);
 }
@@ -178,6 +186,17 @@ TEST_F(Requests, one_client_holds_so_many_and_no_more) {
   for (std::size_t i = 0; i < kMaxGrantsPerClient; i++) ASSERT_TRUE(request(4)->answer.success());
   EXPECT_EQ(request(4).error().code, EBUSY);
   EXPECT_TRUE(request(4, 1, 0, 0, "10.1.0.3")->answer.success());
+}
+
+TEST_F(Requests, session_whose_grant_was_lost_with_its_file_ends_at_start) {
+  programmer_.sessions[77] = {77, "10.1.0.2", 1, 3, std::chrono::hours(1)};
+  auto o = options();
+  o.hold = true;
+  open(o);
+  figure1();
+  EXPECT_EQ(programmer_.sessions.size(), 1u);
+  selector_->platform_known();
+  EXPECT_THAT(programmer_.sessions, IsEmpty());
 }
 
 TEST_F(Requests, grants_survive_a_restart_with_their_sessions) {

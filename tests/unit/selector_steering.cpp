@@ -147,7 +147,7 @@ TEST_F(Steering, row_behind_an_unknown_egress_is_explained_and_not_programmed) {
   owners_.touched(*services, "f9", 1, 1);
   turn();
   EXPECT_THAT(programmer_.instances(1), ElementsAre(1, 3));
-  const auto explanation = selector_->explain("AR1", "", std::nullopt);
+  const auto explanation = selector_->explain("AR1", std::nullopt);
   ASSERT_TRUE(explanation);
   EXPECT_EQ(explanation->candidates_size(), 3);
   EXPECT_THAT(explanation->candidates(2).reason(), HasSubstr("no path to egress f9"));
@@ -197,7 +197,7 @@ TEST_F(Steering, service_that_changes_often_is_logged_once_a_second) {
 TEST_F(Steering, explain_gives_shares_and_reasons_of_all) {
   open();
   figure1();
-  const auto ring = selector_->explain("1", "", std::nullopt);  // by decimal CS-ID
+  const auto ring = selector_->explain("1", std::nullopt);  // by decimal CS-ID
   ASSERT_TRUE(ring);
   EXPECT_EQ(ring->service_id(), "AR1");
   EXPECT_EQ(ring->policy(), "balanced");
@@ -206,13 +206,13 @@ TEST_F(Steering, explain_gives_shares_and_reasons_of_all) {
   EXPECT_NEAR(ring->candidates(0).share() + ring->candidates(1).share(), 1, 1e-9);
   EXPECT_DOUBLE_EQ(ring->candidates(0).real_delay_ms(), 11);
 
-  const auto asked = selector_->explain("AR1", "", cmas::Request{.gas = 4, .cost = 4, .delay = {}});
+  const auto asked = selector_->explain("AR1", cmas::Request{.gas = 4, .cost = 4, .delay = {}});
   ASSERT_TRUE(asked);
   EXPECT_EQ(asked->policy(), "closest-cost");
   EXPECT_EQ(asked->csci_id(), 3u);
   EXPECT_THAT(asked->candidates(1).reason(), HasSubstr("free 3 < 4"));
 
-  const auto none = selector_->explain("NOPE", "", std::nullopt);
+  const auto none = selector_->explain("NOPE", std::nullopt);
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ENOENT);
 }

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the manual says can be typed: the examples of catsbpf-api(7), in the lab, as they stand there."""
+import pathlib
+import re
+import tempfile
+
+from labkit.lab import REPOSITORY
+from runner import test
+
+PAGE = REPOSITORY / "agent/api/catsbpf-api.7"
+
+
+def examples():
+    """(node, HTTP status or "-", command) of each example: a comment that says the first two, then the command."""
+    text = PAGE.read_text().replace("\\-", "-").replace("\\(aq", "'")
+    return re.findall(r'^\.\\" (\w+) (\d+|-)\n\\fB\$ (.*)\\fP$', text, re.MULTILINE)
+
+
+@test
+def curl_examples_of_the_manual_work_as_they_stand(e2e):
+    found = examples()
+    assert len(found) > 10 and len(found) == PAGE.read_text().count("\\fB$ "), found
+    with tempfile.TemporaryDirectory() as folder:
+        # Each curl says its status on stderr, unless the example has a use for -w itself.
+        (pathlib.Path(folder) / ".curlrc").write_text('write-out = "%{stderr}%{http_code}\\n"\n')
+        for node in dict.fromkeys(node for node, _, _ in found):
+            commands = [command for n, _, command in found if n == node]
+            script = f"export CURL_HOME={folder}; cd {folder}\n" + "\n".join(commands)
+            done = e2e.run(node, ["sh", "-ec", script])
+            wanted = [status for n, status, _ in found if n == node and status != "-"]
+            assert done.stderr.split() == wanted, f"{node}: {done.stderr.split()}, not {wanted}: {done.stdout}"
+            assert "null" not in done.stdout, done.stdout
