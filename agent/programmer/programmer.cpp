@@ -54,6 +54,7 @@ class LoopProgrammer final : public Programmer {
   void put_deliveries(const std::string &source, std::vector<WantedDelivery> deliveries) override;
   Result<> put_session(const WantedSession &session) override;
   void remove_session(uint64_t reservation) override { sessions_.remove(reservation); }
+  void keep_sessions(const std::set<uint64_t> &reservations) override { sessions_.keep(reservations); }
   Result<> set_bypass(bool on) override;
   bool bypass() const override { return dataplane_.control().bypass != 0; }
   void on_published(std::function<void(uint64_t, uint64_t)> callback) override { published_.push_back(std::move(callback)); }

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -87,6 +88,10 @@ class Programmer {
     uint64_t slots_reclaimed = 0;   // retired instance slots that no flow holds any more
   };
   virtual Totals totals() const = 0;
+
+  // Ends the sessions that are none of these reservations: the last agent's whose grants are not known any more. They
+  // would go on pinning clients until their lease ends.
+  virtual void keep_sessions(const std::set<uint64_t> &reservations) = 0;
 };
 
 }  // namespace catsbpf::agent

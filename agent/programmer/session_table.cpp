@@ -43,18 +43,23 @@ void SessionTable::remove(uint64_t reservation) {
   sessions_.erase(it);
 }
 
-void SessionTable::expire(uint64_t now) {
+void SessionTable::remove_if(const std::function<bool(uint64_t, const Owned &)> &condition) {
   std::vector<uint64_t> gone;
   for (const auto &[reservation, owned] : sessions_)
-    if (owned.expires <= now) gone.push_back(reservation);
+    if (condition(reservation, owned)) gone.push_back(reservation);
   for (uint64_t reservation : gone) remove(reservation);
 }
 
+void SessionTable::keep(const std::set<uint64_t> &reservations) {
+  remove_if([&](uint64_t reservation, const Owned &) { return !reservations.contains(reservation); });
+}
+
+void SessionTable::expire(uint64_t now) {
+  remove_if([&](uint64_t, const Owned &owned) { return owned.expires <= now; });
+}
+
 void SessionTable::remove_on(const std::vector<uint16_t> &slots) {
-  std::vector<uint64_t> gone;
-  for (const auto &[reservation, owned] : sessions_)
-    if (std::find(slots.begin(), slots.end(), owned.slot) != slots.end()) gone.push_back(reservation);
-  for (uint64_t reservation : gone) remove(reservation);
+  remove_if([&](uint64_t, const Owned &owned) { return std::find(slots.begin(), slots.end(), owned.slot) != slots.end(); });
 }
 
 void SessionTable::hold(SlotSet &slots) const {

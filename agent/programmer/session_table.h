@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <set>
 #include <unordered_map>
 
 #include "agent/dataplane/dataplane.h"
@@ -22,6 +24,8 @@ class SessionTable {
   // A later reservation of the same client and service takes the key over. On failure nothing changes.
   Result<> put(const WantedSession &session, uint16_t slot, uint64_t expires);
   void remove(uint64_t reservation);
+  // Removes all but these.
+  void keep(const std::set<uint64_t> &reservations);
   // Removes what has expired, and sessions on these slots.
   void expire(uint64_t now);
   void remove_on(const std::vector<uint16_t> &slots);
@@ -33,7 +37,7 @@ class SessionTable {
     uint64_t expires = 0;
     uint16_t slot = 0;
   };
-  bool owns(uint64_t reservation, const maps::session_key &key) const;
+  void remove_if(const std::function<bool(uint64_t, const Owned &)> &condition);
 
   Dataplane &dataplane_;
   std::unordered_map<uint64_t, Owned> sessions_;  // by reservation

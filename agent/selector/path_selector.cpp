@@ -313,6 +313,10 @@ void PathSelector::publish_first(const std::string &why) {
     in_force_.clear();
     programmer_.release();
   }
+  std::set<uint64_t> held;
+  const v1::ReservationList grants = desk_.list();
+  for (const auto &grant : grants.requests()) held.insert(grant.id());
+  programmer_.keep_sessions(held);
   sessions_due_ = !desk_.restore_sessions();
 }
 

@@ -128,3 +128,4 @@ def slots_of_an_ingress_that_forgot_its_grants_are_free_at_once(e2e):
     (e2e.lab.files("f1") / "state" / "requests.json").unlink()
     e2e.agent("f1").start()
     no_grant_is_left(e2e, 3, 4)
+    assert set(traffic.new_flows(e2e.lab, AR1, 60)) == {1, 3}

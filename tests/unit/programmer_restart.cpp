@@ -140,6 +140,20 @@ TEST_F(ProgrammerTest, sessions_and_deliveries_of_the_agent_before_stay_in_force
   EXPECT_TRUE(dataplane.sessions()->empty());
 }
 
+TEST_F(ProgrammerTest, a_session_of_the_agent_before_whose_grant_is_forgotten_ends) {
+  start();
+  programmer->put_service(service(1, {"10.99.0.1"}, {1, 3}));
+  ASSERT_TRUE(settle());
+  ASSERT_TRUE(programmer->put_session({7, "10.1.0.2", 1, 3, std::chrono::hours(1)}).ok());
+  ASSERT_TRUE(programmer->put_session({8, "10.1.0.3", 1, 3, std::chrono::hours(1)}).ok());
+
+  start();
+  EXPECT_EQ(dataplane.sessions()->size(), 2u);
+  programmer->keep_sessions({8, 9});
+  ASSERT_EQ(dataplane.sessions()->size(), 1u);
+  EXPECT_EQ(dataplane.sessions()->front().second.reservation, 8u);
+}
+
 TEST_F(ProgrammerTest, an_agent_that_died_between_two_entries_leaves_no_stale_one) {
   start();
   next_hops.set("10.255.0.2", hop(9));
