@@ -16,6 +16,13 @@ class Mtu : public World {
     packet.payload_bytes = ip_bytes - 28 - (v6 ? 20 : 0);
     return v6 ? six(packet) : packet;
   }
+  // `packet` is one byte too large: the answer to the client is `expected`, an IP packet.
+  void expect_answered(const Bytes &packet, uint16_t type, const Bytes &expected) {
+    const Answer answer = plane.xdp(from_client(packet));
+    EXPECT_EQ(answer.outcome, "packet_too_big");
+    EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_REDIRECT));
+    EXPECT_EQ(difference(ethernet(kClientMac, kRouterMac, type, expected), answer.packet), "");
+  }
 };
 
 TEST_F(Mtu, the_largest_packet_that_fits_is_forwarded) {
@@ -25,9 +32,6 @@ TEST_F(Mtu, the_largest_packet_that_fits_is_forwarded) {
 
 TEST_F(Mtu, one_byte_more_is_answered_with_fragmentation_needed) {
   const Bytes packet = ip(sized(1449));
-  const Answer answer = plane.xdp(from_client(packet));
-  EXPECT_EQ(answer.outcome, "packet_too_big");
-  EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_REDIRECT));
   Bytes expected = ip({.source = "10.1.0.1",
                        .destination = "10.1.0.2",
                        .protocol = kIcmp,
@@ -41,14 +45,11 @@ TEST_F(Mtu, one_byte_more_is_answered_with_fragmentation_needed) {
   write16(expected, 4, 0);
   write16(expected, 10, 0);
   write16(expected, 10, checksum(truncated(expected, 20)));
-  EXPECT_EQ(difference(ethernet(kClientMac, kRouterMac, kIpv4Type, expected), answer.packet), "");
+  expect_answered(packet, kIpv4Type, expected);
 }
 
 TEST_F(Mtu, one_byte_more_of_ipv6_is_answered_with_packet_too_big) {
   const Bytes packet = ip(sized(1449, true));
-  const Answer answer = plane.xdp(from_client(packet));
-  EXPECT_EQ(answer.outcome, "packet_too_big");
-  EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_REDIRECT));
   Bytes expected = ip({.source = "fd00:1::1",
                        .destination = "fd00:1::2",
                        .protocol = kIcmp6,
@@ -59,7 +60,7 @@ TEST_F(Mtu, one_byte_more_of_ipv6_is_answered_with_packet_too_big) {
                        .payload = truncated(packet, 1232)});
   expected[1] &= 0xf0;  // no flow label
   write16(expected, 2, 0);
-  EXPECT_EQ(difference(ethernet(kClientMac, kRouterMac, kIpv6Type, expected), answer.packet), "");
+  expect_answered(packet, kIpv6Type, expected);
   EXPECT_LE(expected.size(), 1280u);
 }
 
