@@ -12,40 +12,38 @@
 struct flow_words {
 	struct address source;
 	struct address destination;
-	__u64 rest;        /* ports and protocol */
+	__u64 rest;        /* up to seven bytes: ports and protocol */
+	__u32 rest_bytes;
 	__u32 family;
-	__u32 pad;
 };
 
-/* IPv4 flows hash two words, IPv6 flows five; the length in the last block keeps them apart. */
+/* The message is addresses (IPv4: 8 bytes, IPv6: 32) and rest; SipHash ends with its length, which keeps the families
+ * and whole from masked tuples apart. */
 static __always_inline __u64 hash_words(const struct flow_words *w)
 {
-	__u32 zero = 0;
-	struct secret *key = bpf_map_lookup_elem(&secret, &zero);
-	struct siphash sip;
+	struct siphash sip = sip_start(secret.key[0], secret.key[1]);
 
-	if (!key)
-		return 0;
-	sip = sip_start(key->key[0], key->key[1]);
 	if (w->family == FAMILY_IPV4) {
 		sip_word(&sip, (__u64)IPV4_OF(w->destination.low) << 32 | IPV4_OF(w->source.low));
-		sip_word(&sip, w->rest);
-		return sip_end(&sip, 2);
+		return sip_end(&sip, w->rest, 8 + w->rest_bytes);
 	}
 	sip_word(&sip, w->source.high);
 	sip_word(&sip, w->source.low);
 	sip_word(&sip, w->destination.high);
 	sip_word(&sip, w->destination.low);
-	sip_word(&sip, w->rest);
-	return sip_end(&sip, 5);
+	return sip_end(&sip, w->rest, 32 + w->rest_bytes);
 }
 
 /* One comparison, not one branch per mask: each would double the verifier's work behind it. */
+_Static_assert(__builtin_offsetof(struct service_record, source_ignore4) ==
+		       __builtin_offsetof(struct service_record, source_port_mask) + 8,
+	       "the masks are read as one word");
 static __always_inline int is_whole_tuple(const struct packet *p)
 {
+	/* source_port_mask to pad */
+	static const __u8 whole[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0};
 	const struct service_record *service = p->service;
-	__u64 left_out = (__u64)(service->source_port_mask ^ 0xffff) | (service->destination_port_mask ^ 0xffff) |
-			 (service->protocol_mask ^ 0xff) | (service->destination ^ 1);
+	__u64 left_out = load64(&service->source_port_mask) ^ load64(whole);
 
 	left_out |= p->family == FAMILY_IPV4 ? service->source_ignore4 :
 					       ~(service->source_mask.high & service->source_mask.low);
@@ -57,9 +55,10 @@ static __always_inline int is_whole_tuple(const struct packet *p)
 static __always_inline __u64 hash_whole(const struct packet *p)
 {
 	struct flow_words words = {
-		.source = p->source,
-		.destination = p->destination,
+		.source = source_of(p),
+		.destination = destination_of(p),
 		.rest = (__u64)p->protocol << 32 | (__u32)p->source_port << 16 | p->destination_port,
+		.rest_bytes = 5,
 		.family = p->family,
 	};
 
@@ -72,24 +71,24 @@ __noinline __u64 hash_of_words(const struct flow_words *words)
 	return words ? hash_words(words) : 0;
 }
 
-/* The service's handle is one of the words, for masks may make two services' flows alike; bit 63 keeps
- * them apart from whole tuples. */
+/* The service's handle is part of the message, for masks may make two services' flows alike. */
 static __always_inline __u64 hash_masked(const struct packet *p)
 {
 	const struct service_record *service = p->service;
 	struct flow_words words = {
-		.source = p->source,
-		.rest = 1ULL << 63 | (__u64)(p->target & 0x7fff) << 48 |
+		.source = source_of(p),
+		.rest = (__u64)(p->target % MAX_SERVICES) << 40 |
 			(__u64)(p->protocol & service->protocol_mask) << 32 |
 			(__u32)(bpf_ntohs(p->source_port) & service->source_port_mask) << 16 |
 			(bpf_ntohs(p->destination_port) & service->destination_port_mask),
+		.rest_bytes = 7,
 		.family = p->family,
 	};
 
 	if (service->destination)
-		words.destination = p->destination;
+		words.destination = destination_of(p);
 	if (p->family == FAMILY_IPV4) {
-		words.source.low = IPV4_MAPPED(IPV4_OF(p->source.low) & ~service->source_ignore4);
+		words.source.low = IPV4_MAPPED(IPV4_OF(words.source.low) & ~service->source_ignore4);
 	} else {
 		words.source.high &= service->source_mask.high;
 		words.source.low &= service->source_mask.low;
@@ -105,7 +104,7 @@ static __always_inline void hash_flow(struct packet *p)
 }
 
 /* The flow's word when it is in this line, else 0. Counts the packet. */
-static __always_inline __u64 find_in_line(struct flow_line *line, __u64 hash, __u64 now)
+static __always_inline __u64 find_in_line(struct flow_line *line, __u64 hash)
 {
 #pragma clang loop unroll(full)
 	for (int i = 0; i < FLOW_LINE_ENTRIES; i++) {
@@ -113,7 +112,7 @@ static __always_inline __u64 find_in_line(struct flow_line *line, __u64 hash, __
 		__u64 word = READ_ONCE(entry->word);
 
 		if (!((word ^ hash) >> FLOW_TAG_SHIFT)) {
-			WRITE_ONCE(entry->seen, now << 32 | (__u32)(READ_ONCE(entry->seen) + 1));
+			WRITE_ONCE(entry->seen, bpf_jiffies64() << 32 | (__u32)(READ_ONCE(entry->seen) + 1));
 			return word;
 		}
 	}
@@ -123,28 +122,27 @@ static __always_inline __u64 find_in_line(struct flow_line *line, __u64 hash, __
 /* Instance and path of p->slot, when packets can be sent there. */
 static __always_inline int resolve_slot(struct packet *p)
 {
-	__u32 key = p->slot;
-
-	p->instance = bpf_map_lookup_elem(&instances, &key);
-	if (!p->instance || p->instance->cs_id != p->service->cs_id ||
+	p->instance = AT(instances, p->slot);
+	if (p->instance->cs_id != p->service->cs_id ||
 	    (p->instance->state != INSTANCE_ACTIVE && p->instance->state != INSTANCE_DRAINING))
 		return 0;
-	key = p->instance->path;
-	p->path = bpf_map_lookup_elem(&paths, &key);
-	return p->path && (p->path->state == PATH_RESOLVED || p->path->state == PATH_UNRESOLVED);
+	p->path = path_of(p->instance);
+	return p->path->state == PATH_RESOLVED || p->path->state == PATH_UNRESOLVED;
 }
 
 /* Sources that no host may have; asked for new flows only, so that none of them ever has an entry. */
 static __always_inline int is_martian(const struct packet *p)
 {
+	struct address source = source_of(p);
+
 	if (p->family == FAMILY_IPV4) {
-		__u8 first = bpf_ntohl(IPV4_OF(p->source.low)) >> 24;
+		__u8 first = bpf_ntohl(IPV4_OF(source.low)) >> 24;
 
 		return first == 0 || first == 127 || first >= 224;
 	}
-	return (bpf_be64_to_cpu(p->source.high) >> 56) == 0xff || /* multicast */
-	       (bpf_be64_to_cpu(p->source.high) >> 54) == 0x3fa || /* fe80::/10 does not leave its link */
-	       (!p->source.high && bpf_be64_to_cpu(p->source.low) <= 1);
+	return (bpf_be64_to_cpu(source.high) >> 56) == 0xff || /* multicast */
+	       (bpf_be64_to_cpu(source.high) >> 54) == 0x3fa || /* fe80::/10 does not leave its link */
+	       (!source.high && bpf_be64_to_cpu(source.low) <= 1);
 }
 
 /* The rare ways: a new flow, one that has lost its instance, one that leaves the bypass. */
@@ -152,15 +150,15 @@ static __always_inline enum outcome affinity_slow(struct packet *p)
 {
 	struct place_request request = {
 		.hash = p->hash,
-		.source = p->source,
-		.destination = p->destination,
+		.source = source_of(p),
+		.destination = destination_of(p),
 		.source_port = p->source_port,
 		.destination_port = p->destination_port,
 		.service = p->target,
 		.view = p->view,
 		.protocol = p->protocol,
 		.syn = p->syn,
-		.bypass = p->bypass,
+		.bypass = control.bypass,
 	};
 	int placed;
 
@@ -177,8 +175,8 @@ static __always_inline enum outcome affinity_slow(struct packet *p)
 
 static __always_inline enum outcome affinity(struct packet *p)
 {
-	__u64 now = bpf_jiffies64(), word;
 	struct flow_line *line;
+	__u64 word;
 	__u32 key;
 
 	hash_flow(p);
@@ -186,18 +184,18 @@ static __always_inline enum outcome affinity(struct packet *p)
 	line = bpf_map_lookup_elem(&flows, &key);
 	if (!line)
 		return OUTCOME_no_instance;
-	word = find_in_line(line, p->hash, now);
+	word = find_in_line(line, p->hash);
 	if (!word) {
 		key = second_line(p->hash);
 		line = bpf_map_lookup_elem(&flows, &key);
 		if (!line)
 			return OUTCOME_no_instance;
-		word = find_in_line(line, p->hash, now);
+		word = find_in_line(line, p->hash);
 	}
 	p->slot = word & FLOW_SLOT_MASK;
 	if (likely(p->slot) && likely(resolve_slot(p)))
 		return OUTCOME_next;
-	if (word && !p->slot && (p->bypass || !p->syn))
+	if (word && !p->slot && (control.bypass || !p->syn))
 		return OUTCOME_bypassed;
 	return affinity_slow(p);
 }

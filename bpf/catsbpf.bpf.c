@@ -33,23 +33,35 @@ static __always_inline enum outcome from_tunnel(struct packet *p)
 	return outcome ? outcome : deliver(p, &tunnel);
 }
 
-static __always_inline enum outcome walk(struct packet *p)
+/* Inlined once per family: in each, the family and what follows from it are constants. */
+static __always_inline enum outcome walk_ip(struct packet *p, enum outcome parsed)
 {
-	__u32 zero = 0;
-	struct control *c = bpf_map_lookup_elem(&control, &zero);
-	enum outcome outcome = classify_interface(p);
+	enum outcome outcome = parsed ? parsed : classify(p);
 
 	if (outcome)
 		return outcome;
-	outcome = parse_network(p);
-	if (outcome || !c)
-		return outcome;
-	p->view = READ_ONCE(c->view) & 1;
-	p->bypass = c->bypass;
-	outcome = classify(p);
+	if (likely(p->locator_kind == LOCATOR_SERVICE))
+		return to_instance(p);
+	return p->family == FAMILY_IPV4 ? from_tunnel(p) : OUTCOME_not_ours;
+}
+
+static __always_inline enum outcome walk(struct packet *p)
+{
+	enum outcome outcome = classify_interface(p);
+	void *network;
+	__be16 type;
+
 	if (outcome)
 		return outcome;
-	return p->locator_kind == LOCATOR_TUNNEL ? from_tunnel(p) : to_instance(p);
+	p->view = READ_ONCE(control.view) & 1; /* once: a packet sees one view, whole */
+	network = parse_ethernet(p, &type);
+	if (!network)
+		return OUTCOME_malformed;
+	if (type == bpf_htons(ETH_P_IP))
+		return walk_ip(p, parse_ipv4(p, network));
+	if (type == bpf_htons(ETH_P_IPV6))
+		return walk_ip(p, parse_ipv6(p, network));
+	return OUTCOME_not_ip;
 }
 
 SEC("xdp")

@@ -12,10 +12,9 @@ static __always_inline enum outcome classify_interface(struct packet *p)
 
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < INTERFACE_PROBES; i++) {
-		__u32 key = (ifindex + i) % MAX_INTERFACES;
-		struct interface *interface = bpf_map_lookup_elem(&interfaces, &key);
+		const struct interface *interface = AT(interfaces, (ifindex + i) % MAX_INTERFACES);
 
-		if (interface && interface->ifindex == ifindex) {
+		if (interface->ifindex == ifindex) {
 			p->interface = interface;
 			return OUTCOME_next;
 		}
@@ -24,16 +23,15 @@ static __always_inline enum outcome classify_interface(struct packet *p)
 }
 
 /* First rule of a prefix in the view, or NULL. */
-static __always_inline struct locator *find_prefix(__u32 view, struct address a, __u32 length, __u64 seed)
+static __always_inline const struct locator *find_prefix(__u32 view, struct address a, __u32 length, __u64 seed)
 {
 	__u32 hash = locator_hash(a, length, seed);
 
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < LOCATOR_PROBES; i++) {
-		__u32 key = view * MAX_LOCATORS + ((hash + i) & (MAX_LOCATORS - 1));
-		struct locator *locator = bpf_map_lookup_elem(&locators, &key);
+		const struct locator *locator = AT(locators[view & 1], (hash + i) % MAX_LOCATORS);
 
-		if (!locator || locator->kind == LOCATOR_FREE)
+		if (locator->kind == LOCATOR_FREE)
 			return NULL;
 		if (locator->prefix.low == a.low && locator->prefix.high == a.high && locator->length == length &&
 		    !locator->chained)
@@ -42,24 +40,24 @@ static __always_inline struct locator *find_prefix(__u32 view, struct address a,
 	return NULL;
 }
 
-static __always_inline struct locator *find_length(__u32 view, struct address a, const struct prefix_length *length,
-						   __u64 seed)
+static __always_inline const struct locator *find_length(__u32 view, struct address a,
+							 const struct prefix_length *length, __u64 seed)
 {
 	a.high &= length->mask_high;
 	a.low &= length->mask_low;
 	return find_prefix(view, a, length->length, seed);
 }
 
-/* Longest prefix of the destination, or NULL. */
-static __always_inline struct locator *find_destination(const struct packet *p, const struct view_header *header)
+/* First rule of the longest prefix of the destination, or NULL. */
+static __always_inline const struct locator *destination_rule(__u32 view, __u8 family, struct address destination)
 {
-	const struct prefix_length *lengths = p->family == FAMILY_IPV4 ? header->length4 : header->length6;
-	__u32 count = p->family == FAMILY_IPV4 ? header->lengths4 : header->lengths6;
+	const struct view_header *header = AT(view_headers, view & 1);
+	const struct prefix_length *lengths = family == FAMILY_IPV4 ? header->length4 : header->length6;
+	__u32 count = family == FAMILY_IPV4 ? header->lengths4 : header->lengths6;
 
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < MAX_PREFIX_LENGTHS && i < count; i++) {
-		struct locator *found =
-			find_length(p->view, p->destination, &lengths[i], header->locator_seed);
+		const struct locator *found = find_length(view, destination, &lengths[i], header->locator_seed);
 
 		if (found)
 			return found;
@@ -85,48 +83,45 @@ struct rule_request {
 	__u8 pad[7];
 };
 
-/* The rule of one prefix, first or further in its chain, that the packet matches: 1 + its target; 0:
- * none; negative: the prefix is not a service's. */
-static __always_inline int match_chain(const struct rule_request *r, struct locator *rule)
+/* The rule of one prefix, first (at index `at`) or further in its chain, that the packet matches: 1 + its target;
+ * 0: none; negative: the prefix is not a service's. */
+__noinline int match_chain(const struct rule_request *r, __u32 at)
 {
+	if (!r)
+		return 0;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < LOCATOR_CHAIN; i++) {
-		__u32 key;
+		const struct locator *rule = AT(locators[r->view & 1], at % MAX_LOCATORS);
 
 		if (rule->kind != LOCATOR_SERVICE)
 			return -1;
 		if (rule_matches(rule, r->protocol, r->echo, r->port))
-			return 1 + (int)(rule->target & (MAX_SERVICES - 1));
+			return 1 + (int)(rule->target % MAX_SERVICES);
 		if (!rule->next)
 			return 0;
-		key = r->view * MAX_LOCATORS + ((rule->next - 1) & (MAX_LOCATORS - 1));
-		rule = bpf_map_lookup_elem(&locators, &key);
-		if (!rule)
-			return 0;
+		at = rule->next - 1;
 	}
 	return 0;
 }
 
 /* The first rule of the longest prefix did not match: all rules, longest prefix first. Returns
  * 1 + target, 0 or less: none. A global subprogram: few packets need it. */
-__noinline int find_rule(struct rule_request *r)
+__noinline int find_rule(const struct rule_request *r)
 {
 	const struct prefix_length *lengths;
-	struct view_header *header;
-	__u32 view, count;
+	const struct view_header *header;
+	__u32 count;
 
 	if (!r)
 		return 0;
-	view = r->view;
-	header = bpf_map_lookup_elem(&view_headers, &view);
-	if (!header)
-		return 0;
+	header = AT(view_headers, r->view & 1);
 	count = r->family == FAMILY_IPV4 ? header->lengths4 : header->lengths6;
 	lengths = r->family == FAMILY_IPV4 ? header->length4 : header->length6;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < MAX_PREFIX_LENGTHS && i < count; i++) {
-		struct locator *found = find_length(view, r->destination, &lengths[i], header->locator_seed);
-		int target = found ? match_chain(r, found) : 0;
+		const struct locator *found =
+			find_length(r->view, r->destination, &lengths[i], header->locator_seed);
+		int target = found ? match_chain(r, found - locators[r->view & 1]) : 0;
 
 		if (target)
 			return target;
@@ -139,22 +134,18 @@ __noinline int find_rule(struct rule_request *r)
 static __always_inline int is_to_us(const struct packet *p)
 {
 	const __u8 *mac = p->interface->mac;
-	void *ethernet = packet_data(p);
-	__u32 known, other;
+	const __u8 *ethernet = p->network - ETH_HLEN;
+	__u32 known = load32(mac) | load16(mac + 4);
+	__u32 other = (load32(ethernet) ^ load32(mac)) | (load16(ethernet + 4) ^ load16(mac + 4));
 
-	if (ethernet + ETH_HLEN > packet_end(p))
-		return 0;
-	known = load16(mac) | load16(mac + 2) | load16(mac + 4);
-	other = (load16(ethernet) ^ load16(mac)) | (load16(ethernet + 2) ^ load16(mac + 2)) |
-		(load16(ethernet + 4) ^ load16(mac + 4));
-	return !(known ? other : *(__u8 *)ethernet & 1);
+	return !(known ? other : *ethernet & 1);
 }
 
 /* Protocol and ports: longest prefix with a rule for the packet. */
 static __always_inline int find_further_rule(const struct packet *p, __u16 port)
 {
 	struct rule_request request = {
-		.destination = p->destination,
+		.destination = destination_of(p),
 		.view = p->view,
 		.port = port,
 		.family = p->family,
@@ -177,7 +168,6 @@ static __always_inline int find_service(const struct packet *p, const struct loc
 static __always_inline enum outcome classify_service(struct packet *p, const struct locator *found)
 {
 	enum outcome outcome = parse_transport(p);
-	__u32 key;
 	int target;
 
 	if (outcome)
@@ -186,11 +176,10 @@ static __always_inline enum outcome classify_service(struct packet *p, const str
 	if (target <= 0)
 		return OUTCOME_not_ours;
 	p->target = target - 1;
-	key = p->view * MAX_SERVICES + p->target;
-	p->service = bpf_map_lookup_elem(&services, &key);
-	if (!p->service || !p->service->cs_id)
+	p->service = AT(services[p->view & 1], p->target % MAX_SERVICES);
+	if (!p->service->cs_id)
 		return OUTCOME_not_ours;
-	if (unlikely(p->ttl <= 1))
+	if (unlikely(ttl_of(p) <= 1))
 		return OUTCOME_ttl_expired;
 	if (unlikely(!is_to_us(p)))
 		return OUTCOME_martian;
@@ -202,22 +191,17 @@ static __always_inline int is_tunnel_packet(const struct packet *p)
 {
 	__be16 *udp = packet_data(p) + (p->transport & MAX_TRANSPORT_OFFSET);
 
-	return p->family == FAMILY_IPV4 && p->protocol == IPPROTO_UDP && !p->fragment &&
+	return p->family == FAMILY_IPV4 && p->protocol == IPPROTO_UDP && !is_fragment(p) &&
 	       (void *)(udp + 2) <= packet_end(p) && udp[1] == bpf_htons(GENEVE_PORT);
 }
 
 static __always_inline enum outcome classify(struct packet *p)
 {
-	__u32 view = p->view;
-	struct view_header *header = bpf_map_lookup_elem(&view_headers, &view);
-	struct locator *found;
+	const struct locator *found = destination_rule(p->view, p->family, destination_of(p));
 
-	if (!header)
-		return OUTCOME_not_ours;
-	found = find_destination(p, header);
 	if (likely(!found))
 		return OUTCOME_not_ours;
-	if (p->family == FAMILY_IPV6 && is_mapped_ipv4(p->destination))
+	if (p->family == FAMILY_IPV6 && is_mapped_ipv4(destination_of(p)))
 		return OUTCOME_not_ours; /* no IPv4 service is reached by an IPv6 packet */
 	p->locator_kind = found->kind;
 	p->target = found->target;

@@ -45,7 +45,7 @@ static __always_inline enum outcome parse_tunnel(struct packet *p, struct tunnel
 	struct udphdr *udp = data + OUTER_UDP;
 	__u32 vni, words;
 
-	if (p->family != FAMILY_IPV4 || p->protocol != IPPROTO_UDP || p->fragment || p->transport != OUTER_UDP ||
+	if (p->family != FAMILY_IPV4 || p->protocol != IPPROTO_UDP || is_fragment(p) || p->transport != OUTER_UDP ||
 	    data + OUTER_GENEVE > packet_end(p) || udp->dest != bpf_htons(GENEVE_PORT))
 		return OUTCOME_not_ours;
 	if (data + GENEVE_HEADROOM > packet_end(p) || p->ip_bytes < TUNNEL_OVERHEAD)
@@ -66,16 +66,15 @@ static __always_inline enum outcome parse_tunnel(struct packet *p, struct tunnel
 	t->inner_type = *(__be16 *)(geneve + 2);
 	t->cs_id = bpf_ntohl(option->cs_id);
 	t->csci_id = bpf_ntohl(option->csci_id);
-	t->ecn = p->traffic_class & ECN_MASK;
+	t->ecn = traffic_class_of(p->family, p->network) & ECN_MASK;
 	__builtin_memcpy(t->ethernet, data, sizeof(t->ethernet));
 	return OUTCOME_next;
 }
 
-static __always_inline int is_known_forwarder(struct packet *p)
+static __always_inline int is_known_forwarder(const struct packet *p)
 {
-	__u32 view = p->view;
-	struct view_header *header = bpf_map_lookup_elem(&view_headers, &view);
-	struct locator *found = header ? find_prefix(p->view, p->source, 128, header->locator_seed) : NULL;
+	const struct view_header *header = &view_headers[p->view & 1];
+	const struct locator *found = find_prefix(p->view, source_of(p), 128, header->locator_seed);
 
 	return found && found->kind == LOCATOR_FORWARDER;
 }
@@ -125,7 +124,7 @@ static __always_inline enum outcome decap(struct packet *p, struct tunnel *t)
 {
 	enum outcome outcome = parse_tunnel(p, t);
 	__u32 arrived = p->bytes;
-	void *inner;
+	__u8 traffic_class;
 	int ecn;
 
 	if (outcome)
@@ -140,16 +139,12 @@ static __always_inline enum outcome decap(struct packet *p, struct tunnel *t)
 	p->bytes = arrived; /* counters count what arrived */
 	if (outcome)
 		return OUTCOME_tunnel_malformed;
-	inner = packet_data(p) + ETH_HLEN;
-	if (inner + sizeof(struct iphdr) > packet_end(p))
-		return OUTCOME_tunnel_malformed;
-	ecn = decapsulated_ecn(p->traffic_class & ECN_MASK, t->ecn);
+	traffic_class = traffic_class_of(p->family, p->network);
+	ecn = decapsulated_ecn(traffic_class & ECN_MASK, t->ecn);
 	if (ecn < 0)
 		return OUTCOME_ecn_dropped;
-	if (ecn != (p->traffic_class & ECN_MASK)) {
-		p->traffic_class = (p->traffic_class & ~ECN_MASK) | ecn;
-		write_traffic_class(p, inner, p->traffic_class);
-	}
+	if (ecn != (traffic_class & ECN_MASK))
+		write_traffic_class(p, p->network, (traffic_class & ~ECN_MASK) | ecn);
 	return OUTCOME_next;
 }
 

@@ -7,16 +7,16 @@
 #include "forward.h"
 
 /* All probes are read: a removed delivery leaves a hole. */
-static __always_inline struct delivery *find_delivery(const struct tunnel *t, __u32 *index)
+static __always_inline const struct delivery *find_delivery(const struct tunnel *t, __u32 *index)
 {
 	__u32 hash = delivery_hash(t->csci_id);
 
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < DELIVERY_PROBES; i++) {
 		__u32 key = (hash + i) % MAX_DELIVERIES;
-		struct delivery *delivery = bpf_map_lookup_elem(&deliveries, &key);
+		const struct delivery *delivery = &deliveries[key];
 
-		if (delivery && delivery->state != DELIVERY_FREE && delivery->csci_id == t->csci_id &&
+		if (delivery->state != DELIVERY_FREE && delivery->csci_id == t->csci_id &&
 		    delivery->cs_id == t->cs_id) {
 			*index = key;
 			return delivery;
@@ -39,7 +39,7 @@ static __always_inline struct slow_mark delivery_mark(const struct packet *p, co
 	} else if (delivery->contact6.high || delivery->contact6.low) {
 		mark.next_hop6 = delivery->contact6;
 	} else {
-		mark.next_hop6 = p->destination;
+		mark.next_hop6 = destination_of(p);
 	}
 	return mark;
 }
@@ -55,36 +55,22 @@ struct destination_request {
 /* Is the destination an address of the service? A global subprogram, to be verified by itself. */
 __noinline int is_address_of_service(const struct destination_request *r)
 {
-	struct packet p = {};
-	struct view_header *header;
-	struct locator *rule;
-	__u32 view;
+	const struct locator *rule;
 
 	if (!r)
 		return 0;
-	view = r->view & 1;
-	header = bpf_map_lookup_elem(&view_headers, &view);
-	if (!header || !header->services)
+	if (!view_headers[r->view & 1].services)
 		return 1; /* no platform here: the addresses of services are not known */
-	p.destination = r->destination;
-	p.family = r->family;
-	p.view = view;
-	rule = find_destination(&p, header);
+	rule = destination_rule(r->view, r->family, r->destination);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < LOCATOR_CHAIN; i++) {
-		struct service_record *service;
-		__u32 key;
-
 		if (!rule || rule->kind != LOCATOR_SERVICE)
 			return 0;
-		key = view * MAX_SERVICES + (rule->target & (MAX_SERVICES - 1));
-		service = bpf_map_lookup_elem(&services, &key);
-		if (service && service->cs_id == r->cs_id)
+		if (services[r->view & 1][rule->target % MAX_SERVICES].cs_id == r->cs_id)
 			return 1;
 		if (!rule->next)
 			return 0;
-		key = view * MAX_LOCATORS + ((rule->next - 1) & (MAX_LOCATORS - 1));
-		rule = bpf_map_lookup_elem(&locators, &key);
+		rule = AT(locators[r->view & 1], (rule->next - 1) % MAX_LOCATORS);
 	}
 	return 0;
 }
@@ -93,7 +79,7 @@ __noinline int is_address_of_service(const struct destination_request *r)
 static __always_inline int is_of_service(const struct packet *p, __u32 cs_id)
 {
 	struct destination_request request = {
-		.destination = p->destination,
+		.destination = destination_of(p),
 		.cs_id = cs_id,
 		.view = p->view,
 		.family = p->family,
@@ -104,7 +90,7 @@ static __always_inline int is_of_service(const struct packet *p, __u32 cs_id)
 
 static __always_inline enum outcome deliver(struct packet *p, const struct tunnel *t)
 {
-	struct delivery *delivery;
+	const struct delivery *delivery;
 	struct slow_mark mark;
 	__u32 index = 0;
 	void *data;
@@ -114,7 +100,7 @@ static __always_inline enum outcome deliver(struct packet *p, const struct tunne
 		return OUTCOME_unknown_instance;
 	if (unlikely(!is_of_service(p, t->cs_id)))
 		return OUTCOME_foreign_destination;
-	if (p->ttl <= 1)
+	if (ttl_of(p) <= 1)
 		return OUTCOME_ttl_expired; /* decapsulated: the kernel answers for the inner packet */
 	data = packet_data(p);
 	if (data + ETH_HLEN + sizeof(struct iphdr) > packet_end(p))

@@ -39,6 +39,7 @@ static __always_inline enum outcome encap(struct packet *p)
 {
 	__u32 outer_bytes = p->ip_bytes + TUNNEL_OVERHEAD;
 	const __u64 *from = (const void *)p->path->header;
+	__u8 traffic_class;
 	__u32 sum;
 	void *data;
 
@@ -49,14 +50,15 @@ static __always_inline enum outcome encap(struct packet *p)
 	data = packet_data(p);
 	if (data + GENEVE_HEADROOM + sizeof(struct iphdr) > packet_end(p))
 		return OUTCOME_encap_failed;
+	traffic_class = traffic_class_of(p->family, data + GENEVE_HEADROOM);
 	decrement_ttl(p, data + GENEVE_HEADROOM);
 #pragma clang loop unroll(full)
 	for (int i = 0; i < GENEVE_HEADROOM / 8; i++)
 		((__u64 *)data)[i] = from[i];
-	*(__u8 *)(data + OUTER_TOS) = p->traffic_class;
+	*(__u8 *)(data + OUTER_TOS) = traffic_class;
 	*(__be16 *)(data + OUTER_TOTAL_LENGTH) = bpf_htons(outer_bytes);
 	sum = (__u16) ~*(const __be16 *)(p->path->header + OUTER_CHECKSUM);
-	sum += bpf_htons(outer_bytes) + bpf_htons(p->traffic_class);
+	sum += bpf_htons(outer_bytes) + bpf_htons(traffic_class);
 	*(__be16 *)(data + OUTER_CHECKSUM) = ~fold(sum);
 	*(__be16 *)(data + OUTER_UDP) =
 		bpf_htons(GENEVE_SOURCE_PORTS | (__u16)((p->hash >> SOURCE_PORT_SHIFT) & 0x3fff));

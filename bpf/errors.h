@@ -38,10 +38,7 @@ static __always_inline int is_our_interface(const struct net_device *device)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < INTERFACE_PROBES; i++) {
-		__u32 key = (ifindex + i) % MAX_INTERFACES;
-		struct interface *interface = bpf_map_lookup_elem(&interfaces, &key);
-
-		if (interface && interface->ifindex == ifindex)
+		if (interfaces[(ifindex + i) % MAX_INTERFACES].ifindex == ifindex)
 			return 1;
 	}
 	return 0;

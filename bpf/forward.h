@@ -27,19 +27,19 @@ static __always_inline int mark_slow(struct xdp_md *context, const struct slow_m
 
 static __always_inline enum outcome forward(struct packet *p)
 {
-	struct slow_mark mark = {
-		.magic = SLOW_MAGIC,
-		.ifindex = p->path->ifindex,
-		.next_hop4 = p->path->next_hop4,
-		.family = AF_INET,
-	};
-
 	count(&instance_counters, p->slot, 1, p->bytes);
-	if (likely(p->path->state == PATH_RESOLVED)) {
-		bpf_redirect(p->path->ifindex, 0);
-		return p->midflow ? OUTCOME_forwarded_midflow : OUTCOME_forwarded;
+	if (unlikely(p->path->state != PATH_RESOLVED)) {
+		struct slow_mark mark = {
+			.magic = SLOW_MAGIC,
+			.ifindex = p->path->ifindex,
+			.next_hop4 = p->path->next_hop4,
+			.family = AF_INET,
+		};
+
+		return mark_slow(p->context, &mark) ? OUTCOME_forwarded_slow : OUTCOME_slow_impossible;
 	}
-	return mark_slow(p->context, &mark) ? OUTCOME_forwarded_slow : OUTCOME_slow_impossible;
+	bpf_redirect(p->path->ifindex, 0);
+	return p->midflow ? OUTCOME_forwarded_midflow : OUTCOME_forwarded;
 }
 
 #endif

@@ -52,13 +52,12 @@ static __always_inline int make_room(struct xdp_md *context, int headers, int qu
 /* 0: the frame is now the answer; negative: it cannot be made, and the frame may be changed. */
 __noinline int answer_frag_needed(struct xdp_md *context, __u32 mtu)
 {
-	__u32 zero = 0, sum = 0;
-	struct control *c = bpf_map_lookup_elem(&control, &zero);
+	__u32 sum = 0;
 	struct icmp_header *icmp;
 	struct iphdr *ip;
 	void *data;
 
-	if (!c || !IPV4_OF(c->icmp_source4.low) ||
+	if (!IPV4_OF(control.icmp_source4.low) ||
 	    make_room(context, sizeof(*ip) + ICMP_BYTES, QUOTE4, bpf_htons(ETH_P_IP)))
 		return -1;
 	data = (void *)(long)context->data;
@@ -73,7 +72,7 @@ __noinline int answer_frag_needed(struct xdp_md *context, __u32 mtu)
 		.tot_len = bpf_htons(sizeof(*ip) + ICMP_BYTES + QUOTE4),
 		.ttl = ICMP_TTL,
 		.protocol = IPPROTO_ICMP,
-		.saddr = IPV4_OF(c->icmp_source4.low),
+		.saddr = IPV4_OF(control.icmp_source4.low),
 		.daddr = ((struct iphdr *)(icmp + 1))->saddr,
 	};
 #pragma clang loop unroll(full)
@@ -95,14 +94,11 @@ __noinline int answer_packet_too_big(struct xdp_md *context, __u32 mtu)
 {
 	struct icmp_header *icmp;
 	struct ipv6hdr *ip;
-	struct control *c;
-	__u32 zero = 0;
 	__be32 pseudo[2];
 	__u32 sum = 0;
 	void *data;
 
-	c = bpf_map_lookup_elem(&control, &zero);
-	if (!c || (!c->icmp_source6.high && !c->icmp_source6.low) ||
+	if ((!control.icmp_source6.high && !control.icmp_source6.low) ||
 	    make_room(context, sizeof(*ip) + ICMP_BYTES, QUOTE6, bpf_htons(ETH_P_IPV6)))
 		return -1;
 	data = (void *)(long)context->data;
@@ -114,7 +110,7 @@ __noinline int answer_packet_too_big(struct xdp_md *context, __u32 mtu)
 	ip->payload_len = bpf_htons(ICMP_BYTES + QUOTE6);
 	ip->nexthdr = IPPROTO_ICMPV6;
 	ip->hop_limit = ICMP_TTL;
-	__builtin_memcpy(&ip->saddr, &c->icmp_source6, sizeof(ip->saddr));
+	__builtin_memcpy(&ip->saddr, &control.icmp_source6, sizeof(ip->saddr));
 	__builtin_memcpy(&ip->daddr, &((struct ipv6hdr *)(icmp + 1))->saddr, sizeof(ip->daddr));
 	*icmp = (struct icmp_header){
 		.type = ICMP6_PACKET_TOO_BIG,

@@ -17,6 +17,7 @@
 #define READ_ONCE(x)     (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
 
+#define IP_FRAGMENT 0x3fff /* MF or an offset */
 #define FAMILY_IPV4 4
 #define FAMILY_IPV6 6
 
@@ -25,31 +26,25 @@ struct packet {
 	__u32 bytes;                /* of the frame as it arrived: what counters count */
 	const struct interface *interface; /* that it came in by */
 	__u32 view;                 /* side of the view, read once per packet */
-	__u32 bypass;
 
-	__u8 family;                /* FAMILY_*, never an ethertype or AF_* */
-	__u8 protocol;              /* IPPROTO_* of the transport */
-	__u8 next_header;           /* IPv6: what follows the fixed header */
-	__u8 traffic_class;         /* DSCP and ECN */
-	__u8 ttl;
-	__u8 fragment;
-	__u8 syn;                   /* TCP: opens a connection */
-	__u8 echo;                  /* ICMP echo request */
+	void *network;              /* its IP header, read where needed; until the frame's head moves */
 	__u32 ip_bytes;             /* IP packet by its own length field */
 	__u32 transport;            /* offset of the transport header in the frame */
-	struct address source;
-	struct address destination;
+	__u8 family;                /* FAMILY_*, never an ethertype or AF_* */
+	__u8 protocol;              /* IPPROTO_* of the transport; IPv6, before parse_transport(): what follows the header */
+	__u8 syn;                   /* TCP: opens a connection */
+	__u8 echo;                  /* ICMP echo request */
 	__be16 source_port;         /* ICMP echo: identifier */
 	__be16 destination_port;
 
 	__u8 locator_kind;
 	__u32 target;               /* of the locator: service index, or VNI */
-	struct service_record *service;
+	const struct service_record *service;
 	__u64 hash;                 /* keyed hash of the flow */
 	__u16 slot;                 /* instance slot */
 	__u8 midflow;
-	struct instance *instance;
-	struct path *path;
+	const struct instance *instance;
+	const struct path *path;
 };
 
 static __always_inline void *packet_data(const struct packet *p)
@@ -60,6 +55,16 @@ static __always_inline void *packet_data(const struct packet *p)
 static __always_inline void *packet_end(const struct packet *p)
 {
 	return (void *)(long)p->context->data_end;
+}
+
+static __always_inline __u64 load64(const void *from)
+{
+	return *(const __u64 *)from;
+}
+
+static __always_inline __u32 load32(const void *from)
+{
+	return *(const __u32 *)from;
 }
 
 static __always_inline __u16 load16(const void *from)
@@ -92,6 +97,36 @@ static __always_inline struct address address_of_ipv6(const void *a)
 	const __u64 *half = a;
 
 	return (struct address){.high = half[0], .low = half[1]};
+}
+
+static __always_inline struct address source_of(const struct packet *p)
+{
+	return p->family == FAMILY_IPV4 ? address_of_ipv4(((const struct iphdr *)p->network)->saddr) :
+					  address_of_ipv6(&((const struct ipv6hdr *)p->network)->saddr);
+}
+
+static __always_inline struct address destination_of(const struct packet *p)
+{
+	return p->family == FAMILY_IPV4 ? address_of_ipv4(((const struct iphdr *)p->network)->daddr) :
+					  address_of_ipv6(&((const struct ipv6hdr *)p->network)->daddr);
+}
+
+static __always_inline __u8 ttl_of(const struct packet *p)
+{
+	return p->family == FAMILY_IPV4 ? ((const struct iphdr *)p->network)->ttl :
+					  ((const struct ipv6hdr *)p->network)->hop_limit;
+}
+
+/* DSCP and ECN, of the IP header given. */
+static __always_inline __u8 traffic_class_of(__u8 family, const void *network)
+{
+	return family == FAMILY_IPV4 ? ((const struct iphdr *)network)->tos : bpf_ntohl(*(const __be32 *)network) >> 20;
+}
+
+/* IPv6 fragments show as an extension header. */
+static __always_inline int is_fragment(const struct packet *p)
+{
+	return p->family == FAMILY_IPV4 && ((const struct iphdr *)p->network)->frag_off & bpf_htons(IP_FRAGMENT);
 }
 
 /* One's complement sums (RFC 1071, RFC 1624). */

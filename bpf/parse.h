@@ -7,7 +7,6 @@
 
 #include "packet.h"
 
-#define IP_FRAGMENT        0x3fff /* MF or an offset */
 #define MAX_EXTENSIONS     6
 #define MAX_TRANSPORT_OFFSET 0xfff /* behind the extension headers that are walked */
 #define ICMP4_ECHO         8
@@ -27,13 +26,9 @@ static __always_inline enum outcome parse_ipv4(struct packet *p, void *header)
 	    p->ip_bytes + ETH_HLEN > p->bytes)
 		return OUTCOME_malformed;
 	p->family = FAMILY_IPV4;
+	p->network = header;
 	p->protocol = ip->protocol;
-	p->traffic_class = ip->tos;
-	p->ttl = ip->ttl;
-	p->fragment = !!(ip->frag_off & bpf_htons(IP_FRAGMENT));
 	p->transport = ETH_HLEN + header_bytes;
-	p->source = address_of_ipv4(ip->saddr);
-	p->destination = address_of_ipv4(ip->daddr);
 	return OUTCOME_next;
 }
 
@@ -49,28 +44,34 @@ static __always_inline enum outcome parse_ipv6(struct packet *p, void *header)
 	if (first >> 28 != 6 || p->ip_bytes + ETH_HLEN > p->bytes)
 		return OUTCOME_malformed;
 	p->family = FAMILY_IPV6;
-	p->next_header = ip->nexthdr;
+	p->network = header;
 	p->protocol = ip->nexthdr;
-	p->traffic_class = first >> 20;
-	p->ttl = ip->hop_limit;
 	p->transport = ETH_HLEN + sizeof(*ip);
-	p->source = address_of_ipv6(&ip->saddr);
-	p->destination = address_of_ipv6(&ip->daddr);
 	return OUTCOME_next;
+}
+
+/* The network header; NULL: there is not even an Ethernet header. */
+static __always_inline void *parse_ethernet(const struct packet *p, __be16 *type)
+{
+	void *data = packet_data(p);
+
+	if (data + ETH_HLEN > packet_end(p))
+		return NULL;
+	*type = load16(data + 12); /* struct ethhdr is packed: by its field, two byte loads */
+	return data + ETH_HLEN;
 }
 
 static __always_inline enum outcome parse_network(struct packet *p)
 {
-	void *data = packet_data(p);
 	__be16 type;
+	void *network = parse_ethernet(p, &type);
 
-	if (data + ETH_HLEN > packet_end(p))
+	if (!network)
 		return OUTCOME_malformed;
-	type = *(__be16 *)(data + 12); /* struct ethhdr is packed: by its field, two byte loads */
 	if (type == bpf_htons(ETH_P_IP))
-		return parse_ipv4(p, data + ETH_HLEN);
+		return parse_ipv4(p, network);
 	if (type == bpf_htons(ETH_P_IPV6))
-		return parse_ipv6(p, data + ETH_HLEN);
+		return parse_ipv6(p, network);
 	return OUTCOME_not_ip;
 }
 
@@ -127,44 +128,56 @@ static __always_inline enum outcome parse_icmp(struct packet *p, __u8 type, __be
 	return OUTCOME_not_ours;
 }
 
+/* Are there so many bytes of transport header, within the IP packet and the frame? */
+static __always_inline int holds(const struct packet *p, const void *transport, __u32 bytes)
+{
+	return p->transport + bytes <= p->ip_bytes + ETH_HLEN && transport + bytes <= packet_end(p);
+}
+
+static __always_inline void parse_ports(struct packet *p, const void *transport)
+{
+	p->source_port = load16(transport);
+	p->destination_port = load16(transport + 2);
+}
+
+static __always_inline enum outcome parse_tcp(struct packet *p, const __u8 *transport)
+{
+	if (!holds(p, transport, sizeof(struct tcphdr)))
+		return OUTCOME_malformed;
+	parse_ports(p, transport);
+	p->syn = (transport[13] & 0x12) == 0x02; /* SYN without ACK */
+	return OUTCOME_next;
+}
+
 /* Ports, SYN flag, echo identifier. */
 static __always_inline enum outcome parse_transport(struct packet *p)
 {
 	__u8 *transport;
-	__u32 need;
+	int is_icmp;
 
-	if (p->fragment)
+	if (is_fragment(p))
 		return OUTCOME_fragment;
 	if (p->family == FAMILY_IPV6 && p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) {
-		int found = walk_extensions(p->context, p->transport, p->next_header);
+		int found = walk_extensions(p->context, p->transport, p->protocol);
 
 		if (found < 0)
 			return (enum outcome)-found;
 		p->protocol = found & 0xff;
 		p->transport = (__u32)found >> 8 & MAX_TRANSPORT_OFFSET;
 	}
-	if (p->protocol == IPPROTO_TCP)
-		need = sizeof(struct tcphdr);
-	else if (has_ports(p->protocol) || p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6)
-		need = 8;
-	else
-		return OUTCOME_next;
-	if (p->transport + need > p->ip_bytes + ETH_HLEN)
-		return OUTCOME_malformed;
 	transport = packet_data(p) + (p->transport & MAX_TRANSPORT_OFFSET); /* known to be small: kernel 6.1 */
-	if ((void *)(transport + 8) > packet_end(p))
+	if (likely(p->protocol == IPPROTO_TCP))
+		return parse_tcp(p, transport);
+	is_icmp = p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6;
+	if (!is_icmp && !has_ports(p->protocol))
+		return OUTCOME_next;
+	if (!holds(p, transport, 8))
 		return OUTCOME_malformed;
 	if (p->protocol == (p->family == FAMILY_IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 		return parse_icmp(p, transport[0], *(__be16 *)(transport + 4));
-	if (!has_ports(p->protocol))
-		return OUTCOME_next; /* the other family's ICMP: just a protocol number here */
-	p->source_port = *(__be16 *)transport;
-	p->destination_port = *(__be16 *)(transport + 2);
-	if (p->protocol == IPPROTO_TCP) {
-		if ((void *)(transport + sizeof(struct tcphdr)) > packet_end(p))
-			return OUTCOME_malformed;
-		p->syn = (transport[13] & 0x12) == 0x02; /* SYN without ACK */
-	}
+	if (is_icmp)
+		return OUTCOME_next; /* the other family's: just a protocol number here */
+	parse_ports(p, transport);
 	return OUTCOME_next;
 }
 

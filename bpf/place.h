@@ -39,9 +39,9 @@ struct place_request {
 	__u64 victim;        /* set by find_victim() */
 };
 
-static __always_inline __u32 service_key(const struct place_request *r)
+static __always_inline const struct service_record *service_of(const struct place_request *r)
 {
-	return (r->view & 1) * MAX_SERVICES + (r->service & (MAX_SERVICES - 1));
+	return &services[r->view & 1][r->service % MAX_SERVICES];
 }
 
 static __always_inline __u32 first_line(__u64 hash)
@@ -99,15 +99,12 @@ static __always_inline struct flow_counters *counters_of_flows(void)
 /* A slot for the flow: session, then ring; with the state bits of its word. 0: none. */
 __noinline int select_slot(struct place_request *r)
 {
-	struct service_record *service;
-	__u32 key, slot;
+	const struct service_record *service;
+	__u32 slot;
 
 	if (!r)
 		return 0;
-	key = service_key(r);
-	service = bpf_map_lookup_elem(&services, &key);
-	if (!service)
-		return 0;
+	service = service_of(r);
 	slot = select_by_session(r->source, service->cs_id, bpf_jiffies64());
 	if (slot)
 		return (int)(FLOW_STATE_SESSION << FLOW_STATE_SHIFT | slot);
@@ -154,11 +151,10 @@ static __always_inline __s64 displacement_cost(const struct flow_entry *entry, c
 #define VICTIM_SAME    0x20
 __noinline int find_victim(struct place_request *r, __u32 now)
 {
-	__u32 zero = 0, best = NO_CANDIDATE;
-	struct control *c = bpf_map_lookup_elem(&control, &zero);
+	__u32 best = NO_CANDIDATE;
 	__s64 best_cost = 1LL << 40;
 
-	if (!c || !r)
+	if (!r)
 		return NO_CANDIDATE;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < CANDIDATES; i++) {
@@ -174,7 +170,7 @@ __noinline int find_victim(struct place_request *r, __u32 now)
 			return NO_CANDIDATE | VICTIM_SAME;
 		if (!word || word & TENTATIVE)
 			continue;
-		cost = displacement_cost(entry, record, word, now, c->hz);
+		cost = displacement_cost(entry, record, word, now, control.hz);
 		if (cost >= 0 && cost < best_cost) {
 			best_cost = cost;
 			best = i;
@@ -348,15 +344,12 @@ __noinline int keep_or_move(struct place_request *r, __u32 candidate, __u32 cs_i
 /* Returns the slot (| PLACED_NEW), or a negative outcome. */
 __noinline int place_flow(struct place_request *request)
 {
-	struct service_record *service;
-	__u32 key, chosen = 0;
+	const struct service_record *service;
+	__u32 chosen = 0;
 
 	if (!request)
 		return -OUTCOME_no_instance;
-	key = service_key(request);
-	service = bpf_map_lookup_elem(&services, &key);
-	if (!service)
-		return -OUTCOME_no_instance;
+	service = service_of(request);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < PLACE_TRIES; i++) {
 		__u32 found = survey_lines(request->hash);

@@ -14,16 +14,13 @@
  * been another service's when the flow began. */
 static __always_inline int is_alive(__u32 slot, __u32 cs_id)
 {
-	struct instance *instance = bpf_map_lookup_elem(&instances, &slot);
-	struct path *path;
-	__u32 key;
+	const struct instance *instance = &instances[slot & (MAX_INSTANCES - 1)];
+	const struct path *path = path_of(instance);
 
-	if (!slot || !instance || instance->cs_id != cs_id ||
+	if (!slot || instance->cs_id != cs_id ||
 	    (instance->state != INSTANCE_ACTIVE && instance->state != INSTANCE_DRAINING))
 		return 0;
-	key = instance->path;
-	path = bpf_map_lookup_elem(&paths, &key);
-	return path && (path->state == PATH_RESOLVED || path->state == PATH_UNRESOLVED);
+	return path->state == PATH_RESOLVED || path->state == PATH_UNRESOLVED;
 }
 
 static __always_inline __u32 select_by_session(struct address client, __u32 cs_id, __u64 now)

@@ -43,9 +43,10 @@ static __always_inline void sip_word(struct siphash *s, __u64 word)
 	s->v0 ^= word;
 }
 
-static __always_inline __u64 sip_end(struct siphash *s, __u64 words)
+/* `rest`: the message's last bytes, up to seven; `bytes`: of the whole message. */
+static __always_inline __u64 sip_end(struct siphash *s, __u64 rest, __u64 bytes)
 {
-	sip_word(s, words * 8 << 56);
+	sip_word(s, bytes << 56 | rest);
 	s->v2 ^= 0xff;
 	sip_round(s);
 	sip_round(s);

@@ -56,13 +56,12 @@ static int sweep_line(__u32 i, struct sweep_work *work)
 
 static __always_inline void sweep_slice(struct sweep *s)
 {
-	__u32 zero = 0, lines = s->lines;
+	__u32 lines = s->lines;
 	struct flow_counters *counters = counters_of_flows();
-	struct control *c = bpf_map_lookup_elem(&control, &zero);
 	struct sweep_work work = {
 		.first = s->cursor,
 		.now = (__u32)bpf_jiffies64(),
-		.orphan_timeout = ORPHAN_SECONDS * (c && c->hz ? c->hz : 1000),
+		.orphan_timeout = ORPHAN_SECONDS * (control.hz ? control.hz : 1000),
 	};
 
 	bpf_loop(lines, sweep_line, &work, 0);

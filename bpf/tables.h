@@ -32,16 +32,35 @@
 		__type(value, type_);                  \
 	} name SEC(".maps")
 
-MAPPED_ARRAY(control, 1, struct control);
-MAPPED_ARRAY(secret, 1, struct secret);
-MAPPED_ARRAY(interfaces, MAX_INTERFACES, struct interface);
-MAPPED_ARRAY(view_headers, 2, struct view_header);
-MAPPED_ARRAY(locators, 2 * MAX_LOCATORS, struct locator);
-MAPPED_ARRAY(services, 2 * MAX_SERVICES, struct service_record);
+/* A table of fixed size is a C variable in a section, thus in a map, of its own: a load reads it, without a look-up
+ * that costs a dozen instructions and could fail. `used`: written from outside, so never taken for constant zero. */
+#define IN_MAP(name) __attribute__((used, section(".bss." name)))
+
+static struct control control IN_MAP("control");
+static struct secret secret IN_MAP("secret");
+static struct interface interfaces[MAX_INTERFACES] IN_MAP("interfaces");
+static struct view_header view_headers[2] IN_MAP("view_headers");
+static struct locator locators[2][MAX_LOCATORS] IN_MAP("locators");
+static struct service_record services[2][MAX_SERVICES] IN_MAP("services");
+static struct instance instances[MAX_INSTANCES] IN_MAP("instances");
+static struct path paths[MAX_PATHS] IN_MAP("paths");
+static struct delivery deliveries[MAX_DELIVERIES] IN_MAP("deliveries");
+
+/* Address of an element, index in bounds, computed once: the compiler, which knows the table's, would do it again at
+ * each use. */
+#define AT(table, index)                                       \
+	({                                                     \
+		typeof(&(table)[0]) element = &(table)[index]; \
+		asm("" : "+r"(element));                       \
+		element;                                       \
+	})
+
+static __always_inline const struct path *path_of(const struct instance *instance)
+{
+	return AT(paths, instance->path % MAX_PATHS);
+}
+
 MAPPED_ARRAY(rings, DEFAULT_RING_LINES, struct ring_line);
-MAPPED_ARRAY(instances, MAX_INSTANCES, struct instance);
-MAPPED_ARRAY(paths, MAX_PATHS, struct path);
-MAPPED_ARRAY(deliveries, MAX_DELIVERIES, struct delivery);
 MAPPED_ARRAY(flows, DEFAULT_FLOW_LINES, struct flow_line);
 MAPPED_ARRAY(flow_records, DEFAULT_FLOW_LINES * FLOW_LINE_ENTRIES, struct flow_record);
 

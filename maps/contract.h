@@ -22,7 +22,7 @@ namespace catsbpf::maps {
 
 /* Changes when any layout below changes; stands in `control` and is checked before any pinned map
  * is used. */
-#define CATSBPF_LAYOUT 1
+#define CATSBPF_LAYOUT 2
 
 /* Sizes of the fixed tables; the flow table and the ring pool are sized by the agent at load. */
 #define MAX_INTERFACES 256       /* open addressing by ifindex */
@@ -81,7 +81,7 @@ struct interface {
 };
 CATSBPF_ASSERT(sizeof(struct interface) == 16, "interface");
 
-/* ---- the view: exists twice, [side] or [side * MAX + i]; published whole by control.view ---- */
+/* ---- the view: exists twice, [side] or [side][i]; published whole by control.view ---- */
 struct prefix_length {
 	__u64 mask_high;         /* masks of `struct address`, network order */
 	__u64 mask_low;
@@ -148,7 +148,7 @@ struct service_record {
 	__u16 destination_port_mask;
 	__u8 protocol_mask;
 	__u8 destination;        /* 1: the destination address is part of the flow */
-	__u8 pad[2];
+	__u8 pad[2];             /* 0 */
 	__be32 source_ignore4;   /* bits of an IPv4 source address that do not; 0: all 32 count */
 	__u8 reserved[20];
 };

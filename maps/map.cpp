@@ -2,6 +2,7 @@
 #include "maps/map.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -114,6 +115,16 @@ Mapping::~Mapping() {
 int possible_cpus() {
   static const int cpus = libbpf_num_possible_cpus();
   return cpus > 0 ? cpus : 1;
+}
+
+std::string table_name(const bpf_object *object, const bpf_map *map) {
+  if (!bpf_map__is_internal(map)) return bpf_map__name(map);
+  // libbpf cuts a section's name to 15 characters; the types have it whole.
+  constexpr std::string_view kSection = ".bss.";
+  const btf *types = bpf_object__btf(object);
+  const btf_type *section = types ? btf__type_by_id(types, bpf_map__btf_value_type_id(map)) : nullptr;
+  const std::string_view name = section ? btf__name_by_offset(types, section->name_off) : "";
+  return name.starts_with(kSection) ? std::string(name.substr(kSection.size())) : "";
 }
 
 std::string map_pin(const std::string &pin_directory, const std::string &map) { return pin_directory + "/" + map; }

@@ -17,6 +17,9 @@
 #include "util/fd.h"
 #include "util/result.h"
 
+struct bpf_map;
+struct bpf_object;
+
 namespace catsbpf::maps {
 
 // What the kernel says of a map.
@@ -88,15 +91,16 @@ class Array {
 
  public:
   Array() = default;
+  // A table of the programs is one value (bpf/tables.h), of many `T`.
   static Result<Array> map(const Map &map) {
-    if (map.shape().value_bytes != sizeof(T))
+    if (map.shape().value_bytes % sizeof(T) != 0 || (map.shape().value_bytes != sizeof(T) && map.shape().entries != 1))
       return Error{"map " + map.name() + " has values of " + std::to_string(map.shape().value_bytes) +
                    " bytes, expected " + std::to_string(sizeof(T))};
     auto mapping = Mapping::map(map, std::is_const_v<T> ? Access::kReadOnly : Access::kReadWrite);
     if (!mapping) return mapping.error();
     Array array;
     array.mapping_ = std::move(*mapping);
-    array.entries_ = map.shape().entries;
+    array.entries_ = size_t{map.shape().entries} * (map.shape().value_bytes / sizeof(T));
     return array;
   }
   std::span<T> span() const { return {static_cast<T *>(mapping_.memory()), entries_}; }
@@ -152,6 +156,10 @@ Result<> clear_on_all_cpus(const Map &map, uint32_t index) {
   const std::vector<T> zeros(possible_cpus());
   return map.write(&index, zeros.data());
 }
+
+// The name that a map of the programs is pinned by: its own, or its section's without ".bss.". Empty for those that
+// belong to one load of the programs (.rodata).
+std::string table_name(const bpf_object *object, const bpf_map *map);
 
 // Names of the pins below a pin directory: DIR/MAP, DIR/programs/PROGRAM, DIR/links/LINK.
 std::string map_pin(const std::string &pin_directory, const std::string &map);

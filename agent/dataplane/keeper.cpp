@@ -169,7 +169,8 @@ std::vector<Keeper::Pin> Keeper::pins() const {
   std::vector<Pin> all;
   bpf_map *map = nullptr;
   bpf_object__for_each_map(map, object_)
-    if (!bpf_map__is_internal(map)) all.push_back({maps::map_pin(pin_directory_, bpf_map__name(map)), bpf_map__fd(map)});
+    if (const std::string name = maps::table_name(object_, map); !name.empty())
+      all.push_back({maps::map_pin(pin_directory_, name), bpf_map__fd(map)});
   bpf_program *program = nullptr;
   bpf_object__for_each_program(program, object_)
     all.push_back({maps::program_pin(pin_directory_, bpf_program__name(program)), bpf_program__fd(program)});

@@ -51,9 +51,6 @@ maps::MapShape declared_shape(const bpf_map *map) {
           bpf_map__max_entries(map), bpf_map__map_flags(map)};
 }
 
-// .rodata and its like belong to one load of the programs.
-bool is_pinned_kind(const bpf_map *map) { return !bpf_map__is_internal(map); }
-
 Result<> check_layout(const std::string &pin_directory) {
   auto control = maps::Map::open_pinned(maps::map_pin(pin_directory, "control"), maps::Access::kReadOnly);
   if (!control) return control.error().code == ENOENT ? done() : Result<>(control.error());
@@ -135,8 +132,8 @@ Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory)
   std::vector<std::pair<bpf_map *, maps::Map>> pinned;
   bpf_map *map = nullptr;
   bpf_object__for_each_map(map, object) {
-    if (!is_pinned_kind(map)) continue;
-    const std::string name = bpf_map__name(map);
+    const std::string name = maps::table_name(object, map);
+    if (name.empty()) continue;
     auto found = maps::Map::open_pinned(maps::map_pin(pin_directory, name), maps::Access::kReadWrite);
     if (!found) {
       if (found.error().code == ENOENT) continue;
@@ -167,8 +164,9 @@ Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory)
 Result<> pin_new_maps(bpf_object *object, const std::string &pin_directory) {
   bpf_map *map = nullptr;
   bpf_object__for_each_map(map, object) {
-    if (!is_pinned_kind(map)) continue;
-    const std::string path = maps::map_pin(pin_directory, bpf_map__name(map));
+    const std::string name = maps::table_name(object, map);
+    if (name.empty()) continue;
+    const std::string path = maps::map_pin(pin_directory, name);
     if (access(path.c_str(), F_OK) == 0) continue;
     if (bpf_obj_pin(bpf_map__fd(map), path.c_str()) != 0) return system_error("cannot pin map " + path, errno);
   }

@@ -123,7 +123,7 @@ int sip2(struct xdp_md *context)
 	sip_word(&sip, (__u64)ip->saddr << 32 | ip->daddr);
 	sip_word(&sip, (__u64)tcp->source << 32 | (__u32)tcp->dest << 8 | ip->protocol);
 	instance = ip->saddr & (INSTANCES - 1);
-	hash = sip_end(&sip, 2);
+	hash = sip_end(&sip, 0, 16);
 	tag = hash & ~0xffffULL;
 	key = hash & (LINES - 1);
 	first = bpf_map_lookup_elem(&floor_flows, &key);

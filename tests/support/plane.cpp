@@ -17,6 +17,7 @@
 #include <set>
 
 #include "bpf/catsbpf.skel.h"
+#include "maps/map.h"
 #include "maps/tables.h"
 
 namespace catsbpf::test {
@@ -78,8 +79,10 @@ const char *const kOutcomeNames[] = {OUTCOMES(CATSBPF_NAME)};
 
 template <class T>
 std::span<T> Plane::mapped(const char *name) {
-  const bpf_map *map = bpf_object__find_map_by_name(skeleton_->obj, name);
-  const size_t entries = bpf_map__max_entries(map);
+  bpf_map *map = nullptr;
+  bpf_object__for_each_map(map, skeleton_->obj)
+    if (maps::table_name(skeleton_->obj, map) == name) break;
+  const size_t entries = size_t{bpf_map__max_entries(map)} * bpf_map__value_size(map) / sizeof(T);
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const size_t bytes = (entries * sizeof(T) + page - 1) / page * page;
   void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
@@ -100,6 +103,7 @@ Plane::Plane(uint32_t flow_lines, uint32_t ring_lines) {
   skeleton_->rodata->netns_inode = static_cast<uint32_t>(netns.st_ino);
   if (catsbpf_bpf__load(skeleton_) != 0) die("cannot load the programs");
   control_ = mapped<maps::control>("control").data();
+  interfaces_ = mapped<maps::interface>("interfaces");
   headers_ = mapped<maps::view_header>("view_headers");
   locators_ = mapped<maps::locator>("locators");
   services_ = mapped<maps::service_record>("services");
@@ -217,19 +221,11 @@ maps::clock_reading Plane::read_jiffies() const {
 }
 
 void Plane::interface_sides(uint32_t sides, uint32_t ifindex) {
-  const uint32_t key = ifindex % MAX_INTERFACES;
-  const maps::interface value { sides ? ifindex : 0, sides, {}, {} };
-  if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.interfaces), &key, &value, BPF_ANY) != 0)
-    die("cannot describe the interface");
+  interfaces_[ifindex % MAX_INTERFACES] = {sides ? ifindex : 0, sides, {}, {}};
 }
 
 void Plane::interface_mac(const Bytes &mac, uint32_t ifindex) {
-  const uint32_t key = ifindex % MAX_INTERFACES;
-  maps::interface value;
-  const int map = bpf_map__fd(skeleton_->maps.interfaces);
-  if (bpf_map_lookup_elem(map, &key, &value) != 0) die("cannot read the interface");
-  std::copy(mac.begin(), mac.end(), value.mac);
-  if (bpf_map_update_elem(map, &key, &value, BPF_ANY) != 0) die("cannot describe the interface");
+  std::copy(mac.begin(), mac.end(), interfaces_[ifindex % MAX_INTERFACES].mac);
 }
 
 void Plane::services(const std::vector<ServiceSpec> &services) { wanted_services_ = services; }

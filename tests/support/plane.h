@@ -107,6 +107,7 @@ class Plane {
   catsbpf_bpf *skeleton_ = nullptr;
   std::vector<std::pair<void *, size_t>> mappings_;
   maps::control *control_ = nullptr;
+  std::span<maps::interface> interfaces_;
   std::span<maps::view_header> headers_;
   std::span<maps::locator> locators_;
   std::span<maps::service_record> services_;
