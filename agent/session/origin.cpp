@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/session/origin.h"
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/use_awaitable.hpp>
-
 #include <algorithm>
-#include <optional>
 
 #include "util/log.h"
 
@@ -16,30 +12,11 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr milliseconds kLeastHold{30};
-constexpr std::size_t kMaxReleases = 32'768;  // fit into one connection's queue; an older peer confirms none
-
-uint32_t lease_ms(milliseconds lease) {
-  return static_cast<uint32_t>(std::clamp(lease, milliseconds{0}, kLongestLease).count());
-}
 
 milliseconds lesser(milliseconds mine, uint32_t theirs_ms) { return std::min(mine, milliseconds{theirs_ms}); }
 
 }  // namespace
-
-// A Reserve or Renew that waits for its ReserveReply.
-struct Origin::Question {
-  explicit Question(const asio::any_io_executor &io) : timer(io) {}
-  asio::steady_timer timer;
-  std::optional<Result<>> answer;
-  bool of_owner = false;  // or the session has ended
-
-  void settle(Result<> result) {
-    answer = std::move(result);
-    timer.cancel();
-  }
-};
 
 Origin::Origin(asio::any_io_executor io, const SessionServerOptions &options, SessionServerOptions::Agent agent,
                cmas::WholeTable &table, const OriginCallbacks &callbacks)
@@ -48,6 +25,7 @@ Origin::Origin(asio::any_io_executor io, const SessionServerOptions &options, Se
       agent_(std::move(agent)),
       table_(table),
       callbacks_(callbacks),
+      reservations_(io, options, agent_.name),
       freeze_timer_(io),
       withdraw_timer_(io) {}
 
@@ -89,11 +67,11 @@ asio::awaitable<void> Origin::serve(std::shared_ptr<Connection> connection, v1::
       reason = envelope.error().what;
       break;
     }
-    heard_ = connection->heard();
+    record_.heard = connection->heard();
     if (!take(*envelope)) {
       while ((co_await connection->read()).ok()) {
       }
-      reason = reason_;
+      reason = record_.reason;
       break;
     }
   }
@@ -112,18 +90,18 @@ void Origin::began(std::shared_ptr<Connection> connection, const v1::Open &open,
     log::warn("session replaced peer={} old={} new={}", agent_.name, connection_->peer(), connection->peer());
     connection_->refuse(Error{"replaced by a newer session of '" + agent_.name + "' from " + connection->peer(),
                               "if that is another host, give it a certificate and a name of its own"});
-    for (auto &[id, question] : questions_) question->settle(Error{"session of '" + agent_.name + "' was replaced"});
+    reservations_.ended(Error{"session of '" + agent_.name + "' was replaced"});
     silence_began(hold_);
   }
   connection_ = std::move(connection);
   receiver_.session_began();
   egresses_.assign(open.egresses().begin(), open.egresses().end());
   hold_ = lesser(options_.hold_time, open.hold_time_ms());
-  version_ = version;
-  address_ = connection_->peer();
-  heard_ = connection_->heard();
+  record_.version = version;
+  record_.address = connection_->peer();
+  record_.heard = connection_->heard();
   acknowledge_due_ = last_refused_ = false;
-  reason_.clear();
+  record_.reason.clear();
   v1::Envelope reply;
   reply.mutable_open_reply()->set_version(version);
   reply.mutable_open_reply()->set_name(options_.name);
@@ -146,10 +124,9 @@ void Origin::began(std::shared_ptr<Connection> connection, const v1::Open &open,
         return envelope;
       },
       [this] { freeze(); });
-  say_held();
-  for (const uint64_t reservation : releases_) say_release(reservation);
-  log::info("session up peer={} address={} site={} version={} hold_ms={}", agent_.name, address_, agent_.site, version,
-            hold_.count());
+  reservations_.began(connection_);
+  log::info("session up peer={} address={} site={} version={} hold_ms={}", agent_.name, record_.address, agent_.site,
+            version, hold_.count());
 }
 
 bool Origin::take(const v1::Envelope &envelope) {
@@ -162,17 +139,17 @@ bool Origin::take(const v1::Envelope &envelope) {
       if (receiver_.missing(envelope.keep_alive())) ask_resync("keep-alive names a message that never came");
       break;
     case v1::Envelope::kReserveReply:
-      answered(envelope.reserve_reply());
+      reservations_.answered(envelope.reserve_reply());
       break;
     case v1::Envelope::kReleased:
-      releases_.erase(envelope.released().reservation());
+      reservations_.released(envelope.released().reservation());
       break;
     case v1::Envelope::kFinished:
       if (callbacks_.finished) callbacks_.finished(envelope.finished().reservation(), envelope.finished().reason());
       break;
     case v1::Envelope::kRefusal:
-      reason_ = "peer ended the session: " + envelope.refusal().reason();
-      connection_->close(reason_);
+      record_.reason = "peer ended the session: " + envelope.refusal().reason();
+      connection_->close(record_.reason);
       return false;
     default:
       break;  // of a newer version
@@ -221,19 +198,19 @@ bool Origin::take_rows(const v1::Envelope &envelope) {
 
 bool Origin::refuse(const Error &why) {
   refused(why);
-  callbacks_.refused(address_, agent_.name, why);
+  callbacks_.refused(record_.address, agent_.name, why);
   connection_->refuse(why);
   return false;
 }
 
 void Origin::refused(const Error &why) {
-  ++refusals_;
+  ++record_.refusals;
   last_refused_ = true;
-  reason_ = why.what;
+  record_.reason = why.what;
 }
 
 void Origin::ask_resync(const std::string &reason) {
-  ++resyncs_;
+  ++record_.resyncs;
   log::warn("resync peer={} reason=\"{}\"", agent_.name, reason);
   v1::Envelope envelope;
   envelope.mutable_resync()->set_reason(reason);
@@ -242,11 +219,10 @@ void Origin::ask_resync(const std::string &reason) {
 
 void Origin::lost(const std::string &reason) {
   // Silence that the hold time has ended began with the last word heard.
-  const auto silent = std::chrono::duration_cast<milliseconds>(Connection::Clock::now() - heard_);
+  const auto silent = std::chrono::duration_cast<milliseconds>(Connection::Clock::now() - record_.heard);
   connection_.reset();
-  reason_ = reason;
-  for (auto &[id, question] : questions_)
-    question->settle(Error{"session with '" + agent_.name + "' was lost: " + reason});
+  record_.reason = reason;
+  reservations_.ended(Error{"session with '" + agent_.name + "' was lost: " + reason});
   log::warn("session lost peer={} reason=\"{}\" freeze_after_ms={} hold_ms={}", agent_.name, reason,
             options_.freeze_after.count(), hold_.count());
   silence_began(silent >= hold_ ? milliseconds{0} : hold_);
@@ -284,26 +260,8 @@ void Origin::touched(const cmas::WholeTable::Services &services) {
   if (callbacks_.touched) callbacks_.touched(services, agent_.name, receiver_.epoch(), receiver_.sequence());
 }
 
-asio::awaitable<Result<>> Origin::ask(uint64_t reservation, v1::Envelope envelope, bool release_if_silent) {
-  const auto self = shared_from_this();
-  if (!connection_) co_return Error{"no session with '" + agent_.name + "', the owner of the row"};
-  auto [at, fresh] = questions_.try_emplace(reservation, std::make_shared<Question>(io_));
-  if (!fresh) co_return Error{"reservation " + std::to_string(reservation) + " is being asked for already"};
-  const auto question = at->second;
-  question->timer.expires_after(options_.answer_timeout);
-  connection_->send(envelope);
-  co_await question->timer.async_wait(kAwait);
-  questions_.erase(reservation);
-  if (question->answer && question->answer->ok()) co_return done();
-  const bool silent = !question->of_owner || !connection_;
-  // The owner may have granted it; or its answer was lost with the session.
-  if (silent && release_if_silent && !stopped_) release(reservation);
-  if (question->answer) co_return *question->answer;
-  co_return Error{"no answer of '" + agent_.name + "' within " + std::to_string(options_.answer_timeout.count()) +
-                  " ms"};
-}
-
 asio::awaitable<Result<>> Origin::reserve(cmas::RowKey key, uint64_t reservation, uint32_t gas, milliseconds lease) {
+  const auto self = shared_from_this();
   // Handles are those of the last Snapshot.
   if (connection_ && !receiver_.synced()) co_return Error{"'" + agent_.name + "' has not sent its rows yet"};
   const auto handle = receiver_.handle_of(key);
@@ -311,58 +269,17 @@ asio::awaitable<Result<>> Origin::reserve(cmas::RowKey key, uint64_t reservation
     co_return Error{"'" + agent_.name + "' has no row of service " + std::to_string(key.cs_id) + " instance " +
                     std::to_string(key.csci_id)};
   }
-  v1::Envelope envelope;
-  auto &reserve = *envelope.mutable_reserve();
-  reserve.set_reservation(reservation);
-  reserve.set_handle(*handle);
-  reserve.set_gas(gas);
-  reserve.set_lease_ms(lease_ms(lease));
-  co_return co_await ask(reservation, std::move(envelope), true);
+  co_return co_await reservations_.reserve(*handle, reservation, gas, lease);
 }
 
 asio::awaitable<Result<>> Origin::renew(uint64_t reservation, milliseconds lease) {
-  v1::Envelope envelope;
-  envelope.mutable_renew()->set_reservation(reservation);
-  envelope.mutable_renew()->set_lease_ms(lease_ms(lease));
-  co_return co_await ask(reservation, std::move(envelope), false);
-}
-
-void Origin::answered(const v1::ReserveReply &reply) {
-  const auto question = questions_.find(reply.reservation());
-  if (question == questions_.end()) return;  // too late: released already
-  question->second->of_owner = true;
-  question->second->settle(reply.granted() ? done() : Result<>{Error{reply.reason()}});
-}
-
-void Origin::release(uint64_t reservation) {
-  // Any one goes: leases end by themselves, this only hastens it.
-  if (releases_.size() >= kMaxReleases) releases_.erase(releases_.begin());
-  releases_.insert(reservation);
-  if (connection_) say_release(reservation);
-}
-
-void Origin::say_release(uint64_t reservation) {
-  v1::Envelope envelope;
-  envelope.mutable_release()->set_reservation(reservation);
-  connection_->send(envelope);
-}
-
-// Before anything else that this session says of reservations.
-void Origin::say_held() {
-  if (!options_.held) return;
-  v1::Envelope envelope;
-  auto &held = *envelope.mutable_held();
-  for (const uint64_t reservation : options_.held(agent_.name)) held.add_reservations(reservation);
-  // Granted, but those who asked have not been told yet.
-  for (const auto &[reservation, question] : questions_)
-    if (question->answer && question->answer->ok()) held.add_reservations(reservation);
-  connection_->send(envelope);
+  const auto self = shared_from_this();
+  co_return co_await reservations_.renew(reservation, lease);
 }
 
 v1::SessionStatus Origin::status() const {
-  v1::SessionStatus status;
+  auto status = record_.status(connection_);
   status.set_peer(agent_.name);
-  status.set_address(address_);
   status.set_direction("in");
   status.set_site(agent_.site);
   const bool live = connection_ && receiver_.synced();
@@ -371,17 +288,10 @@ v1::SessionStatus Origin::status() const {
                    : live                    ? "up"
                    : last_refused_           ? "refused"
                                              : "connecting");
-  status.set_version(version_);
   status.set_epoch(receiver_.epoch());
   status.set_sequence(receiver_.sequence());
   status.set_acknowledged(receiver_.sequence());
   status.set_rows(static_cast<uint32_t>(receiver_.rows().size()));
-  const auto heard = connection_ ? connection_->heard() : heard_;
-  const std::chrono::duration<double> ago = Connection::Clock::now() - heard;
-  status.set_heard_s(heard == Connection::Clock::time_point{} ? -1 : ago.count());
-  status.set_reason(reason_);
-  status.set_resyncs(resyncs_);
-  status.set_refused(refusals_);
   return status;
 }
 
@@ -389,7 +299,7 @@ void Origin::stop() {
   stopped_ = true;
   freeze_timer_.cancel();
   withdraw_timer_.cancel();
-  for (auto &[id, question] : questions_) question->settle(Error{"this agent is stopping"});
+  reservations_.stop();
   if (connection_) {
     connection_->set_source(nullptr);
     connection_->refuse(Error{"C-PS '" + options_.name + "' is stopping"});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One configured C-SMA as its C-PS sees it, over all its sessions: its rows, what happens to them while it
-// is silent (in use, frozen, withdrawn), and the reservations asked of it. In: admitted connections. Out:
+// is silent (in use, frozen, withdrawn). In: admitted connections. Out:
 // changes of the whole service table.
 #pragma once
 
@@ -8,12 +8,12 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <functional>
-#include <map>
 #include <memory>
-#include <set>
 #include <string>
 
 #include "agent/session/connection.h"
+#include "agent/session/reservations.h"
+#include "agent/session/session_record.h"
 #include "agent/session/session_server.h"
 #include "cmas/delta_session.h"
 
@@ -41,14 +41,13 @@ class Origin : public std::enable_shared_from_this<Origin> {
   boost::asio::awaitable<Result<>> reserve(cmas::RowKey key, uint64_t reservation, uint32_t gas,
                                            std::chrono::milliseconds lease);
   boost::asio::awaitable<Result<>> renew(uint64_t reservation, std::chrono::milliseconds lease);
-  void release(uint64_t reservation);
+  void release(uint64_t reservation) { reservations_.release(reservation); }
 
   bool synced() const { return synced_; }  // a Snapshot came since the server opened
   v1::SessionStatus status() const;
   void stop();
 
  private:
-  struct Question;
   Result<uint32_t> admit(const v1::Open &open) const;
   void began(std::shared_ptr<Connection> connection, const v1::Open &open, uint32_t version);
   // False: the session must end (and has been refused).
@@ -63,10 +62,6 @@ class Origin : public std::enable_shared_from_this<Origin> {
   void withdraw();
   void after(boost::asio::steady_timer &timer, std::chrono::milliseconds delay, void (Origin::*action)());
   void touched(const cmas::WholeTable::Services &services);
-  boost::asio::awaitable<Result<>> ask(uint64_t reservation, v1::Envelope envelope, bool release_if_silent);
-  void answered(const v1::ReserveReply &reply);
-  void say_held();
-  void say_release(uint64_t reservation);
 
   enum class Rows { kNone, kInUse, kFrozen, kWithdrawn };
 
@@ -77,17 +72,13 @@ class Origin : public std::enable_shared_from_this<Origin> {
   const OriginCallbacks &callbacks_;
   cmas::DeltaReceiver receiver_;
   std::shared_ptr<Connection> connection_;  // null: down
+  Reservations reservations_;
   boost::asio::steady_timer freeze_timer_, withdraw_timer_;
   std::vector<std::string> egresses_;
   std::chrono::milliseconds hold_{0};
-  std::map<uint64_t, std::shared_ptr<Question>> questions_;
-  std::set<uint64_t> releases_;  // not confirmed yet: what is written into a dying session is lost
   Rows rows_ = Rows::kNone;
   bool synced_ = false, acknowledge_due_ = false, stopped_ = false, last_refused_ = false;
-  uint32_t version_ = 0, resyncs_ = 0;
-  uint64_t refusals_ = 0;
-  std::string address_, reason_;
-  Connection::Clock::time_point heard_{};
+  SessionRecord record_;
 };
 
 }  // namespace catsbpf::agent

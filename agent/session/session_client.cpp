@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <random>
 
-#include "agent/session/connection.h"
+#include "agent/session/session_record.h"
 #include "util/endpoint.h"
 #include "util/log.h"
 
@@ -38,6 +38,7 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
         sender_(table, epoch),
         pause_(io) {
     expected_ = {options_.domain, "path-selector", {options_.peer}};
+    record_.address = options_.address;
   }
 
   Result<> open() {
@@ -68,23 +69,15 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
   }
 
   v1::SessionStatus status() const {
-    v1::SessionStatus status;
+    auto status = record_.status(up_ ? connection_ : nullptr);
     status.set_peer(options_.peer);
-    status.set_address(options_.address);
     status.set_direction("out");
     status.set_site(options_.site);
     status.set_state(up_ ? "up" : refused_now_ ? "refused" : "connecting");
-    status.set_version(version_);
     status.set_epoch(sender_.epoch());
     status.set_sequence(sender_.sequence());
     status.set_acknowledged(sender_.acknowledged());
     status.set_rows(static_cast<uint32_t>(table_.rows().size()));
-    const auto heard = up_ ? connection_->heard() : heard_;
-    const std::chrono::duration<double> ago = Connection::Clock::now() - heard;
-    status.set_heard_s(heard == Connection::Clock::time_point{} ? -1 : ago.count());
-    status.set_reason(reason_);
-    status.set_resyncs(resyncs_);
-    status.set_refused(refusals_);
     return status;
   }
 
@@ -174,7 +167,7 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
         if (envelope.acknowledge().epoch() == sender_.epoch()) sender_.acknowledged(envelope.acknowledge().sequence());
         break;
       case v1::Envelope::kResync:
-        ++resyncs_;
+        ++record_.resyncs;
         log::warn("resync asked peer={} reason=\"{}\"", options_.peer, envelope.resync().reason());
         sender_.restart();
         connection_->flush();
@@ -206,11 +199,11 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
     const milliseconds hold{reply.hold_time_ms()};
     if (hold <= 0ms || hold > options_.hold_time)
       return Error{"'" + options_.peer + "' answers with a hold time of " + std::to_string(hold.count()) + " ms"};
-    version_ = reply.version();
+    record_.version = reply.version();
     up_ = was_up_ = true;
     refused_now_ = false;
-    reason_.clear();
-    log::info("session up peer={} address={} version={} hold_ms={}", options_.peer, options_.address, version_,
+    record_.reason.clear();
+    log::info("session up peer={} address={} version={} hold_ms={}", options_.peer, options_.address, record_.version,
               hold.count());
     connection_->clear_deadline();
     sender_.restart();
@@ -274,19 +267,19 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
   }
 
   void ended(const Error &why) {
-    heard_ = was_up_ ? connection_->heard() : heard_;
+    record_.heard = was_up_ ? connection_->heard() : record_.heard;
     connection_->close(why.what);
     connection_.reset();
     up_ = false;
-    if (refused_now_) ++refusals_;
+    if (refused_now_) ++record_.refusals;
     const auto now = Connection::Clock::now();
     // The same reason again and again is one line a minute.
-    if (was_up_ || why.what != reason_ || now - logged_ >= kRepeatLog) {
+    if (was_up_ || why.what != record_.reason || now - logged_ >= kRepeatLog) {
       logged_ = now;
       log::warn("session {} peer={} address={} reason=\"{}\" hint=\"{}\"", was_up_ ? "lost" : "not up", options_.peer,
                 options_.address, why.what, why.hint);
     }
-    reason_ = why.what;
+    record_.reason = why.what;
   }
 
   milliseconds backoff(unsigned failures) {
@@ -307,11 +300,10 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
   tls::Expected expected_;
   std::shared_ptr<Connection> connection_;
   std::minstd_rand random_{std::random_device{}()};
-  uint32_t version_ = 0, resyncs_ = 0, wire_bytes_ = 0;
-  uint64_t refusals_ = 0;
+  uint32_t wire_bytes_ = 0;
   bool up_ = false, was_up_ = false, refused_now_ = false, stopped_ = false;
-  std::string reason_;
-  Connection::Clock::time_point heard_{}, logged_{};
+  SessionRecord record_;
+  Connection::Clock::time_point logged_{};
 };
 
 class Client final : public SessionClient {
