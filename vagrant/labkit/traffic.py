@@ -81,7 +81,27 @@ def new_udp_flows(lab, address, count, node="client"):
     return reached
 
 
-class EchoLoad:
+class _Load:
+    """Traffic in a thread of its own while a block runs."""
+
+    def __init__(self, sockets):
+        self._sockets, self._end = sockets, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        until(self._under_way, 5)
+        return self
+
+    def __exit__(self, *_):
+        if not self._end.is_set():
+            self._end.set()
+            self._thread.join()
+            for each in self._sockets:
+                each.close()
+
+
+class EchoLoad(_Load):
     """UDP echo on many flows at once: every datagram has its sequence number, every answer names its instance."""
 
     def __init__(self, lab, addresses, flows=20, rate=50, node="client"):
@@ -93,16 +113,10 @@ class EchoLoad:
             probe.setblocking(False)
             probe.connect((address, echo.PORT))
             self.flows.append(_EchoFlow(probe))
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        super().__init__([flow.socket for flow in self.flows])
 
-    def __enter__(self):
-        self._thread.start()
-        until(lambda: self.received >= len(self.flows), 5)
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
+    def _under_way(self):
+        return self.received >= len(self.flows)
 
     @property
     def sent(self):
@@ -133,13 +147,6 @@ class EchoLoad:
         """Goes on until that many more were sent."""
         goal = self.sent + datagrams
         return until(lambda: self.sent >= goal, seconds)
-
-    def stop(self):
-        if not self._end.is_set():
-            self._end.set()
-            self._thread.join()
-            for flow in self.flows:
-                flow.socket.close()
 
     def _run(self):
         selector = selectors.DefaultSelector()
@@ -191,34 +198,21 @@ class _EchoFlow:
             self.instances[csci_id(answer)] += 1
 
 
-class HttpLoad:
+class HttpLoad(_Load):
     """Kept-alive HTTP connections that ask again and again."""
 
     def __init__(self, lab, address, connections=8, pause=0.01, node="client"):
         self.connections = [connect(lab, address, node=node) for _ in range(connections)]
         self.answers, self.errors, self.pause = 0, [], pause
         self.instances = [collections.Counter() for _ in self.connections]
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        super().__init__(self.connections)
 
-    def __enter__(self):
-        self._thread.start()
-        until(lambda: self.answers >= len(self.connections), 5)
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
+    def _under_way(self):
+        return self.answers >= len(self.connections)
 
     @property
     def moved(self):
         return sum(len(reached) > 1 for reached in self.instances)
-
-    def stop(self):
-        if not self._end.is_set():
-            self._end.set()
-            self._thread.join()
-            for connection in self.connections:
-                connection.close()
 
     def _run(self):
         alive = list(range(len(self.connections)))
