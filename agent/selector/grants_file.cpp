@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grants on disk: JSON, times as wall clock, because the steady clock ends with the boot. The whole file is
-// written anew each time, for all changes of one turn of the event loop at once.
+// written anew each time, for all changes that came while the last one was written.
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/address.hpp>
@@ -22,7 +22,7 @@ namespace {
 
 constexpr auto kLazy = 100ms;      // for what no answer waits for
 constexpr auto kRetry = 1s;        // after a write that failed
-constexpr int kShareOfLoop = 4;    // writes pause so many times as long as the last one took
+constexpr int kShareOfLoop = 4;    // writes pause so many times as long as it took to compose the last one
 constexpr int64_t kLongestMs = int64_t{std::numeric_limits<uint32_t>::max()} * 1000;  // of a lease
 
 int64_t wall_ms() {
@@ -58,36 +58,59 @@ asio::awaitable<Result<>> RequestDesk::stored() {
 void RequestDesk::save_at(cmas::TimePoint due) {
   if (file_.empty()) return;
   save_due_ = true;
-  due = std::max(due, saved_ + kShareOfLoop * write_took_);
+  due = std::max(due, composed_ + kShareOfLoop * composing_took_);
   if (due >= save_at_) return;
   save_at_ = due;
   saving_.expires_at(due);
   saving_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code &error) {
-    if (!error && !alive.expired()) save();
+    if (!error && !alive.expired()) begin_save();
   });
 }
 
+// By the worker: the disk may take its time, deltas and probes do not wait for it.
+void RequestDesk::begin_save() {
+  save_at_ = cmas::TimePoint::max();
+  if (saving_now_) return;  // the next one follows at once
+  saving_now_ = true;
+  worker_.run([file = file_, text = take_text()] { return write_whole(file, text); },
+              [this, alive = std::weak_ptr(alive_), batch = std::exchange(batch_, nullptr)](Result<> written) {
+                if (batch) batch->settle(written);
+                if (alive.expired()) return;
+                saving_now_ = false;
+                saved(written);
+                if (written && save_due_) begin_save();
+              });
+}
+
 void RequestDesk::save() {
-  if (file_.empty() || !save_due_) return;
+  if (file_.empty()) return;
+  worker_.drain();
+  if (!save_due_) return;
+  const auto written = write_whole(file_, take_text());
+  if (const auto batch = std::exchange(batch_, nullptr)) batch->settle(written);
+  saved(written);
+}
+
+std::string RequestDesk::take_text() {
   save_due_ = false;
   save_at_ = cmas::TimePoint::max();
   saving_.cancel();
-  const auto begun = cmas::Clock::now();
   ++writes_;
-  const auto written = write_whole(file_, text());
-  saved_ = cmas::Clock::now();
-  write_took_ = saved_ - begun;
+  const auto begun = cmas::Clock::now();
+  std::string composed = text();
+  composed_ = cmas::Clock::now();
+  composing_took_ = composed_ - begun;
+  return composed;
+}
+
+void RequestDesk::saved(const Result<> &written) {
   if (!written) {
     if (not_kept_.empty()) log::warn("granted requests are not kept: {}; it is tried again until it succeeds", written.error().what);
     not_kept_ = written.error().what;
-    save_at(saved_ + kRetry);
+    save_at(cmas::Clock::now() + kRetry);
   } else if (!not_kept_.empty()) {
     log::info("granted requests are kept again: file={}", file_);
     not_kept_.clear();
-  }
-  if (const auto batch = std::exchange(batch_, nullptr)) {
-    batch->result = written;
-    batch->written.cancel();
   }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Glue of the C-SMA. Every change takes one way: table first, then, together with all other changes of this
-// turn of the event loop, one transaction of the store, one message to each C-PS, and only then the answers.
+// turn of the event loop, one message to each C-PS. The store follows in a thread of its own, one transaction for
+// all that came while the last one was written, and only then come the answers: a slow disk does not hold up what
+// steers packets, and what was said and not stored is corrected by the Snapshot of the next life.
 #include "agent/service_metrics/service_metric_agent.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -14,6 +16,7 @@
 #include "util/endpoint.h"
 #include "util/http/server.h"
 #include "util/log.h"
+#include "util/worker.h"
 
 namespace catsbpf::agent {
 
@@ -39,7 +42,7 @@ struct Group {
 class Core : public std::enable_shared_from_this<Core> {
  public:
   Core(asio::io_context &io, ServiceMetricAgentOptions options)
-      : io_(io), options_(std::move(options)), lease_(io), retry_(io) {}
+      : io_(io), options_(std::move(options)), lease_(io), retry_(io), worker_(io) {}
 
   Result<> open() {
     auto store = Store::open(options_.database, options_.site);
@@ -61,7 +64,9 @@ class Core : public std::enable_shared_from_this<Core> {
 
   void stop() {
     if (std::exchange(stopped_, true)) return;
-    if (group_) settle(std::exchange(group_, nullptr), Error{"this agent is stopping"});
+    if (group_) unstored_.push_back(std::exchange(group_, nullptr));
+    for (const auto &group : std::exchange(unstored_, {})) settle(group, Error{"this agent is stopping"});
+    worker_.drain();
     lease_.cancel();
     retry_.cancel();
     on_rows_ = nullptr;
@@ -122,7 +127,8 @@ class Core : public std::enable_shared_from_this<Core> {
     };
     ledger.release = [this](uint64_t reservation, SessionClient::Answer answer) {
       if (table_.release(reservation)) unsaved_.reservations.insert(reservation);
-      if (!unsaved_.reservations.contains(reservation)) return answer(done());
+      if (!unsaved_.reservations.contains(reservation) && !saving_.reservations.contains(reservation))
+        return answer(done());
       group()->answers.push_back(std::move(answer));
     };
     ledger.held = [this, holder](const std::set<uint64_t> &held) {
@@ -149,7 +155,7 @@ class Core : public std::enable_shared_from_this<Core> {
     });
   }
 
-  // The group that is stored and sent at the end of this turn of the event loop.
+  // The group that is sent at the end of this turn of the event loop, and then stored.
   std::shared_ptr<Group> group() {
     if (!group_) {
       group_ = std::make_shared<Group>(io_);
@@ -164,23 +170,45 @@ class Core : public std::enable_shared_from_this<Core> {
     const auto dirty = table_.take_dirty();
     unsaved_.rows.insert(dirty.changed.begin(), dirty.changed.end());
     unsaved_.rows.insert(dirty.removed.begin(), dirty.removed.end());
-    auto stored = store_->save(table_, unsaved_, cmas::Clock::now(), std::chrono::system_clock::now());
-    if (stored.ok()) {
-      unsaved_ = {};
-    } else {
-      log::error("cannot store the site table site={} reason=\"{}\"", options_.site, stored.error().what);
-      retry_store();
+    tell(dirty, *group);
+    arm_lease();
+    unstored_.push_back(group);
+    if (!writing_) store();
+  }
+
+  void store() {
+    writing_ = true;
+    saving_ = std::exchange(unsaved_, {});
+    worker_.run([store = store_.get(),
+                 changes = Store::collect(table_, saving_, cmas::Clock::now(),
+                                          std::chrono::system_clock::now())] { return store->save(changes); },
+                [self = shared_from_this(), groups = std::exchange(unstored_, {})](Result<> result) {
+                  self->stored(groups, std::move(result));
+                });
+  }
+
+  void stored(const std::vector<std::shared_ptr<Group>> &groups, Result<> result) {
+    writing_ = false;
+    const auto saved = std::exchange(saving_, {});
+    if (!result.ok()) {
+      log::error("cannot store the site table site={} reason=\"{}\"", options_.site, result.error().what);
+      unsaved_.rows.insert(saved.rows.begin(), saved.rows.end());
+      unsaved_.reservations.insert(saved.reservations.begin(), saved.reservations.end());
+      if (!stopped_) retry_store();
     }
+    for (const auto &group : groups) settle(group, result);
+    if (!unstored_.empty() && !stopped_) store();
+  }
+
+  void tell(const cmas::SiteTable::Dirty &dirty, Group &group) {
     // Of several C-PSes the first configured one that is up speaks for all.
     bool reported = false;
     for (auto &client : clients_) {
       const auto carried = client->changed(dirty);
-      if (!reported && (client->up() || client == clients_.back())) group->carried = carried;
+      if (!reported && (client->up() || client == clients_.back())) group.carried = carried;
       reported = reported || client->up();
     }
     if (std::exchange(rows_changed_, false)) tell_rows();
-    arm_lease();
-    settle(group, std::move(stored));
   }
 
   static void settle(const std::shared_ptr<Group> &group, Result<> result) {
@@ -347,11 +375,13 @@ class Core : public std::enable_shared_from_this<Core> {
   std::unique_ptr<http::Server> server_;
   asio::steady_timer lease_, retry_;
   std::shared_ptr<Group> group_;
-  Unsaved unsaved_;
+  std::vector<std::shared_ptr<Group>> unstored_;  // sent, not being written yet
+  Unsaved unsaved_, saving_;                      // saving_: being written
+  Worker worker_;
   KeysByInstance keys_;
   std::function<void(const std::vector<cmas::SiteRow> &)> on_rows_;
   uint64_t epoch_ = 0;
-  bool rows_changed_ = false, stopped_ = false;
+  bool rows_changed_ = false, writing_ = false, stopped_ = false;
 };
 
 class Agent final : public ServiceMetricAgent {

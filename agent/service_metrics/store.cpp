@@ -32,6 +32,11 @@ int64_t wall_ms(Store::WallTime time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
 
+Store::Changes::Lease lease_of(const cmas::LedgerEntry &entry, cmas::TimePoint now, Store::WallTime wall_now) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(entry.expires - now);
+  return {entry, wall_ms(wall_now) + left.count()};
+}
+
 std::string text_of(sqlite3_stmt *statement, int column) {
   const auto *text = reinterpret_cast<const char *>(sqlite3_column_text(statement, column));
   return text ? text : "";
@@ -77,7 +82,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string &path, const std::s
 Result<> Store::claim(const std::string &site) {
   // Exclusive: the lock is held until the process ends, however it ends.
   if (auto set =
-          run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE;");
+          run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN IMMEDIATE;");
       !set.ok())
     return set;
   const auto number = [this](const char *pragma) -> Result<int64_t> {
@@ -151,7 +156,7 @@ Result<uint64_t> Store::load(cmas::SiteTable &table, cmas::TimePoint now, WallTi
   Result<> written = step(bump->get());
   // Positions count from 1 in each life.
   for (auto entry = table.ledger().begin(); written.ok() && entry != table.ledger().end(); ++entry)
-    written = put_reservation(entry->second, now, wall_now);
+    written = put_lease(lease_of(entry->second, now, wall_now));
   bump->reset();
   if (auto committed = commit(std::move(written)); !committed.ok()) return committed.error();
   return static_cast<uint64_t>(epoch);
@@ -205,27 +210,47 @@ Result<> Store::load_reservations(cmas::SiteTable &table, cmas::TimePoint now, W
   return state == SQLITE_DONE ? done() : Result<>{failure("cannot read")};
 }
 
-Result<> Store::save(const cmas::SiteTable &table, const Unsaved &unsaved, cmas::TimePoint now, WallTime wall_now) {
-  if (unsaved.empty()) return done();
-  if (auto began = run("BEGIN IMMEDIATE"); !began.ok()) return began;
-  return commit(write(table, unsaved, now, wall_now));
-}
-
-Result<> Store::write(const cmas::SiteTable &table, const Unsaved &unsaved, cmas::TimePoint now, WallTime wall_now) {
+Store::Changes Store::collect(const cmas::SiteTable &table, const Unsaved &unsaved, cmas::TimePoint now,
+                              WallTime wall_now) {
+  Changes changes;
   for (const auto &key : unsaved.rows) {
-    const auto row = table.rows().find(key);
-    if (row == table.rows().end()) Bind{remove_row_.get()}(int64_t{key.cs_id})(int64_t{key.csci_id});
-    auto written = row == table.rows().end() ? step(remove_row_.get()) : put_row(row->second);
-    if (!written.ok()) return written;
+    if (const auto row = table.rows().find(key); row != table.rows().end())
+      changes.rows.push_back(row->second);
+    else
+      changes.removed.push_back(key);
   }
   for (const uint64_t reservation : unsaved.reservations) {
-    const auto entry = table.ledger().find(reservation);
-    const bool ended = entry == table.ledger().end();
-    if (ended) Bind{remove_reservation_.get()}(static_cast<int64_t>(reservation));
-    auto written = ended ? step(remove_reservation_.get()) : put_reservation(entry->second, now, wall_now);
-    if (!written.ok()) return written;
+    if (const auto entry = table.ledger().find(reservation); entry != table.ledger().end())
+      changes.leases.push_back(lease_of(entry->second, now, wall_now));
+    else
+      changes.ended.push_back(reservation);
   }
-  return done();
+  return changes;
+}
+
+Result<> Store::save(const Changes &changes) {
+  if (changes.empty()) return done();
+  if (auto began = run("BEGIN IMMEDIATE"); !began.ok()) return began;
+  return commit(write(changes));
+}
+
+Result<> Store::write(const Changes &changes) {
+  Result<> written = done();
+  for (const auto &row : changes.rows)
+    if (written.ok()) written = put_row(row);
+  for (const auto &key : changes.removed) {
+    if (!written.ok()) break;
+    Bind{remove_row_.get()}(int64_t{key.cs_id})(int64_t{key.csci_id});
+    written = step(remove_row_.get());
+  }
+  for (const auto &lease : changes.leases)
+    if (written.ok()) written = put_lease(lease);
+  for (const uint64_t reservation : changes.ended) {
+    if (!written.ok()) break;
+    Bind{remove_reservation_.get()}(static_cast<int64_t>(reservation));
+    written = step(remove_reservation_.get());
+  }
+  return written;
 }
 
 Result<> Store::put_row(const cmas::SiteRow &site_row) {
@@ -238,11 +263,10 @@ Result<> Store::put_row(const cmas::SiteRow &site_row) {
   return step(put_row_.get());
 }
 
-Result<> Store::put_reservation(const cmas::LedgerEntry &entry, cmas::TimePoint now, WallTime wall_now) {
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(entry.expires - now);
-  Bind{put_reservation_.get()}(static_cast<int64_t>(entry.reservation))(int64_t{entry.key.cs_id})(
-      int64_t{entry.key.csci_id})(int64_t{entry.gas})(wall_ms(wall_now) +
-                                                      left.count())(static_cast<int64_t>(entry.order))(entry.holder);
+Result<> Store::put_lease(const Changes::Lease &lease) {
+  const auto &entry = lease.entry;
+  Bind{put_reservation_.get()}(static_cast<int64_t>(entry.reservation))(int64_t{entry.key.cs_id})(int64_t{
+      entry.key.csci_id})(int64_t{entry.gas})(lease.expires_unix_ms)(static_cast<int64_t>(entry.order))(entry.holder);
   return step(put_reservation_.get());
 }
 

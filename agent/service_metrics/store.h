@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C-SMA's memory on disk: rows, reservations and the epoch counter in one SQLite file (WAL,
-// synchronous=NORMAL: what is committed survives the death of the process at any moment). One agent
-// per file: a second one is refused.
+// synchronous=FULL: what is committed survives the death of the process and of the machine at any moment).
+// One agent per file: a second one is refused.
 #pragma once
 
 #include <chrono>
@@ -40,8 +40,21 @@ class Store {
   // the epoch of this life, greater than all before: also after the file was lost, by the wall clock.
   Result<uint64_t> load(cmas::SiteTable &table, cmas::TimePoint now, WallTime wall_now);
 
-  // One transaction: all or nothing.
-  Result<> save(const cmas::SiteTable &table, const Unsaved &unsaved, cmas::TimePoint now, WallTime wall_now);
+  // A copy of what is to be written, so that the table may change while it is.
+  struct Changes {
+    struct Lease {
+      cmas::LedgerEntry entry;
+      int64_t expires_unix_ms = 0;
+    };
+    std::vector<cmas::SiteRow> rows;
+    std::vector<cmas::RowKey> removed;
+    std::vector<Lease> leases;
+    std::vector<uint64_t> ended;
+    bool empty() const { return rows.empty() && removed.empty() && leases.empty() && ended.empty(); }
+  };
+  static Changes collect(const cmas::SiteTable &table, const Unsaved &unsaved, cmas::TimePoint now, WallTime wall_now);
+  // One transaction: all or nothing. Waits for the disk.
+  Result<> save(const Changes &changes);
 
  private:
   struct Closer {
@@ -59,9 +72,9 @@ class Store {
   Result<> prepare_all();
   Result<> load_rows(cmas::SiteTable &table);
   Result<> load_reservations(cmas::SiteTable &table, cmas::TimePoint now, WallTime wall_now);
-  Result<> write(const cmas::SiteTable &table, const Unsaved &unsaved, cmas::TimePoint now, WallTime wall_now);
+  Result<> write(const Changes &changes);
   Result<> put_row(const cmas::SiteRow &row);
-  Result<> put_reservation(const cmas::LedgerEntry &entry, cmas::TimePoint now, WallTime wall_now);
+  Result<> put_lease(const Changes::Lease &lease);
   Result<> commit(Result<> written);
   Error failure(const std::string &what) const;
 

@@ -293,8 +293,8 @@ TEST_F(Agent, heartbeat_while_the_path_selector_was_away_ends_its_grant_on_retur
   EXPECT_EQ(call("POST", "/v1/finished", R"({"reservation":12})").status, 200);
   // And the owner is restarted: it remembers none of what ended.
   agent_.reset();
-  start();
   serve([](auto &options) { options.held = [](const std::string &) { return std::vector<uint64_t>{11, 12, 13}; }; });
+  start();
   std::vector<uint64_t> finished;
   server_->on_finished([&](uint64_t reservation, const std::string &) { finished.push_back(reservation); });
   ASSERT_TRUE(until([&] { return !finished.empty() && in().state() == "up"; }));

@@ -42,7 +42,7 @@ class StoreTest : public ::testing::Test {
     const auto dirty = table.take_dirty();
     agent::Unsaved unsaved{dirty.changed, std::move(reservations)};
     unsaved.rows.insert(dirty.removed.begin(), dirty.removed.end());
-    return store.save(table, unsaved, cmas::Clock::now(), std::chrono::system_clock::now());
+    return store.save(Store::collect(table, unsaved, cmas::Clock::now(), std::chrono::system_clock::now()));
   }
   static cmas::SiteRow row(uint32_t csci_id, uint32_t offered) {
     cmas::SiteRow row;
