@@ -75,23 +75,25 @@ def pins_of_another_layout_are_refused_and_left_alone(e2e):
     agent = e2e.agent("f1")
     with undisturbed(e2e) as load:
         agent.stop(signal.SIGKILL)
-        _write_layout(control, 99)
+        own = _write_layout(control, 99)
         try:
             said = refused(e2e, "f1", e2e.lab.files("f1") / "catsbpfd.yaml")
             load.wait_for(200)
         finally:
-            _write_layout(control, 1)
+            _write_layout(control, own)
         assert "layout" in said and "99" in said and "hint:" in said, said
         agent.start()
         ready.cats(e2e.lab)
 
 
 def _write_layout(control, number):
-    """Changes the first 4 bytes (struct control: layout) of the pinned array's one element."""
+    """Changes the first 4 bytes (struct control: layout) of the pinned array's one element; returns what they were."""
     shown = json.loads(network.command(["bpftool", "map", "lookup", "pinned", control, "key", "0", "0", "0", "0", "-j"]))
     value = [int(b, 16) for b in shown["value"]]
+    before = int.from_bytes(bytes(value[:4]), "little")
     value[:4] = number.to_bytes(4, "little")
     network.command(["bpftool", "map", "update", "pinned", control, "key", "0", "0", "0", "0", "value", *value])
+    return before
 
 
 def restart_refused(e2e, node, file, **options):
