@@ -116,6 +116,29 @@ TEST_F(FlowTable, new_flows_go_into_the_emptier_line) {
   expect_consistent(plane);
 }
 
+// The maker of a tentative entry is still to write its record; whoever moved the entry meanwhile would make the record
+// of the flow that had the place before valid for this one.
+TEST_F(FlowTable, a_tentative_entry_is_moved_when_its_maker_is_done) {
+  publish_ring({1});
+  ASSERT_EQ(chosen(udp()), 1u);
+  const Entry flow = used_entries(plane).at(0);
+  const uint64_t definite = flow.entry->word, tentative = definite | FLOW_STATE_TENTATIVE << FLOW_STATE_SHIFT;
+  const uint64_t predecessor = ~definite;
+  flow.entry->word = tentative;
+  flow.record->word = predecessor;
+  plane.instance_at(1).state = maps::INSTANCE_DEAD;
+  publish_ring({2});
+  EXPECT_EQ(chosen(udp()), 3u);
+  EXPECT_EQ(flow.entry->word, tentative);
+  EXPECT_EQ(flow.record->word, predecessor);
+
+  flow.record->word = flow.entry->word = definite;  // the maker is done
+  EXPECT_EQ(chosen(udp()), 3u);
+  EXPECT_EQ(flow.entry->word & FLOW_SLOT_MASK, 2u);
+  EXPECT_EQ(plane.flow_counters().moved, 1u);
+  expect_consistent(plane);
+}
+
 TEST_F(FlowTable, sweep_frees_idle_flows_and_folds_packets_of_live_ones) {
   auto service = service_one({1});
   service.timeout = plane.control().hz * 2;
