@@ -22,6 +22,11 @@ struct bpf_object;
 
 namespace catsbpf::maps {
 
+// Names of the pins below a pin directory: DIR/MAP, DIR/programs/PROGRAM, DIR/links/LINK.
+std::string map_pin(const std::string &pin_directory, const std::string &map);
+std::string program_pin(const std::string &pin_directory, const std::string &program);
+std::string link_pin(const std::string &pin_directory, const std::string &link);
+
 // What the kernel says of a map.
 struct MapShape {
   uint32_t type = 0;
@@ -103,12 +108,39 @@ class Array {
     array.entries_ = size_t{map.shape().entries} * (map.shape().value_bytes / sizeof(T));
     return array;
   }
+  // The kernel maps shared memory from a writable descriptor only; the mapping of `const T` itself is read-only.
+  static Result<Array> open_pinned(const std::string &pin_directory, const std::string &name) {
+    auto map = Map::open_pinned(map_pin(pin_directory, name), Access::kReadWrite);
+    if (!map) return map.error();
+    return Array::map(*map);
+  }
   std::span<T> span() const { return {static_cast<T *>(mapping_.memory()), entries_}; }
   T &operator[](size_t index) const { return span()[index]; }
 
  private:
   Mapping mapping_;
   size_t entries_ = 0;
+};
+
+// Opens pinned arrays one after another; the first error ends it.
+class ArrayOpener {
+ public:
+  explicit ArrayOpener(std::string pin_directory) : directory_(std::move(pin_directory)) {}
+  template <class T>
+  ArrayOpener &into(Array<T> &array, const char *name) {
+    if (!result_) return *this;
+    auto opened = Array<T>::open_pinned(directory_, name);
+    if (opened)
+      array = std::move(*opened);
+    else
+      result_ = opened.error();
+    return *this;
+  }
+  Result<> result() const { return result_; }
+
+ private:
+  std::string directory_;
+  Result<> result_ = done();
 };
 
 // A hash map with typed keys and values.
@@ -160,11 +192,6 @@ Result<> clear_on_all_cpus(const Map &map, uint32_t index) {
 // The name that a map of the programs is pinned by: its own, or its section's without ".bss.". Empty for those that
 // belong to one load of the programs (.rodata).
 std::string table_name(const bpf_object *object, const bpf_map *map);
-
-// Names of the pins below a pin directory: DIR/MAP, DIR/programs/PROGRAM, DIR/links/LINK.
-std::string map_pin(const std::string &pin_directory, const std::string &map);
-std::string program_pin(const std::string &pin_directory, const std::string &program);
-std::string link_pin(const std::string &pin_directory, const std::string &link);
 
 // A kernel's jiffies at CLOCK_MONOTONIC `now_ns`: it starts at 2^32 - 300 s (INITIAL_JIFFIES).
 inline uint64_t estimate_jiffies(uint64_t now_ns, uint32_t hz) {

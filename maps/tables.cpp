@@ -21,14 +21,6 @@ Result<Map> open_map(const std::string &directory, const char *name) {
   return Map::open_pinned(map_pin(directory, name), Access::kReadOnly);
 }
 
-template <class T>
-Result<Array<const T>> open_array(const std::string &directory, const char *name) {
-  // The kernel maps shared memory from a writable descriptor only; the mapping itself is read-only.
-  auto map = Map::open_pinned(map_pin(directory, name), Access::kReadWrite);
-  if (!map) return map.error();
-  return Array<const T>::map(*map);
-}
-
 class PinnedTables final : public Tables {
  public:
   static Result<std::unique_ptr<Tables>> open(const std::string &directory);
@@ -128,28 +120,19 @@ Result<> PinnedTables::check_layout() const {
 }
 
 Result<> PinnedTables::map_all() {
-  // Opens, maps, and says whether it worked; the first error ends it.
-  Result<> result = done();
-  auto into = [&]<class T>(Array<const T> &array, const char *name) {
-    if (!result) return;
-    auto opened = open_array<T>(directory_, name);
-    if (opened)
-      array = std::move(*opened);
-    else
-      result = opened.error();
-  };
-  into(control_, "control");
-  into(view_headers_, "view_headers");
-  into(locators_, "locators");
-  into(services_, "services");
-  into(rings_, "rings");
-  into(instances_, "instances");
-  into(paths_, "paths");
-  into(deliveries_, "deliveries");
-  into(interfaces_, "interfaces");
-  into(flows_, "flows");
-  into(flow_records_, "flow_records");
-  return result;
+  return ArrayOpener(directory_)
+      .into(control_, "control")
+      .into(view_headers_, "view_headers")
+      .into(locators_, "locators")
+      .into(services_, "services")
+      .into(rings_, "rings")
+      .into(instances_, "instances")
+      .into(paths_, "paths")
+      .into(deliveries_, "deliveries")
+      .into(interfaces_, "interfaces")
+      .into(flows_, "flows")
+      .into(flow_records_, "flow_records")
+      .result();
 }
 
 Result<std::unique_ptr<Tables>> PinnedTables::open(const std::string &directory) {
