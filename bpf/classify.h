@@ -129,16 +129,31 @@ __noinline int find_rule(const struct rule_request *r)
 	return 0;
 }
 
+static __always_inline __u32 mac_difference(const __u8 *a, const __u8 *b)
+{
+	return (load32(a) ^ load32(b)) | (load16(a + 4) ^ load16(b + 4));
+}
+
+/* Few frames need it, so it is not inlined. */
+static __noinline int is_further_mac(const struct interface *interface, const __u8 *mac)
+{
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < MAX_FURTHER_MACS && i < interface->further_macs; i++)
+		if (!mac_difference(interface->further_mac[i], mac))
+			return 1;
+	return 0;
+}
+
 /* Frames to other hosts come where a switch floods or somebody listens (promiscuous mode), frames to
  * many by themselves: neither is for this router to forward. */
 static __always_inline int is_to_us(const struct packet *p)
 {
 	const __u8 *mac = p->interface->mac;
-	const __u8 *ethernet = p->network - ETH_HLEN;
-	__u32 known = load32(mac) | load16(mac + 4);
-	__u32 other = (load32(ethernet) ^ load32(mac)) | (load16(ethernet + 4) ^ load16(mac + 4));
+	const __u8 *destination = p->network - ETH_HLEN;
 
-	return !(known ? other : *ethernet & 1);
+	if (!(load32(mac) | load16(mac + 4)))
+		return !(*destination & 1);
+	return likely(!mac_difference(destination, mac)) || is_further_mac(p->interface, destination);
 }
 
 /* Protocol and ports: longest prefix with a rule for the packet. */

@@ -27,6 +27,7 @@ namespace catsbpf::maps {
 /* Sizes of the fixed tables; the flow table and the ring pool are sized by the agent at load. */
 #define MAX_INTERFACES 256       /* open addressing by ifindex */
 #define INTERFACE_PROBES 8
+#define MAX_FURTHER_MACS 8       /* of one interface */
 #define MAX_SERVICES 4096        /* records per view side */
 #define MAX_LOCATORS 32768       /* slots per view side, open addressing */
 #define LOCATOR_PROBES 8
@@ -77,9 +78,11 @@ struct interface {
 	__u32 ifindex;           /* 0: free. Found at (ifindex + i) % MAX_INTERFACES, i < INTERFACE_PROBES */
 	__u32 sides;             /* enum interface_side, or-ed */
 	__u8 mac[6];             /* frames to other addresses are not for us; all zero: not checked */
-	__u8 pad[2];
+	__u8 further_macs;       /* used entries of further_mac */
+	__u8 pad;
+	__u8 further_mac[MAX_FURTHER_MACS][6]; /* of devices over this one: VRRP's (macvlan), a bond's, a bridge's */
 };
-CATSBPF_ASSERT(sizeof(struct interface) == 16, "interface");
+CATSBPF_ASSERT(sizeof(struct interface) == 64, "interface");
 
 /* ---- the view: exists twice, [side] or [side][i]; published whole by control.view ---- */
 struct prefix_length {

@@ -182,11 +182,24 @@ TEST_F(Egress, tunnel_packets_come_from_the_underlay_only) {
 }
 
 TEST_F(Egress, frames_to_another_host_pass) {
-  plane.interface_mac(kRouterMac);
+  plane.interface_macs(kRouterMac);
   expect_delivered(to_us(), udp(), one_hop_less(udp()));
-  plane.interface_mac(kInstanceMac);
+  plane.interface_macs(kInstanceMac);
   expect_passed(frame(to_us(), ip(udp())), "not_ours");
   expect_passed(from_client(ip(udp())), "martian");
+}
+
+TEST_F(Egress, frames_to_a_further_address_of_the_interface_are_for_us) {
+  const Bytes other{2, 0, 0, 0, 0, 0x77};
+  std::vector<Bytes> further(MAX_FURTHER_MACS, other);
+  plane.interface_macs(kInstanceMac, further);
+  expect_passed(from_client(ip(udp())), "martian");
+  further.back() = kRouterMac;
+  plane.interface_macs(kInstanceMac, further);
+  expect_delivered(to_us(), udp(), one_hop_less(udp()));
+  further.pop_back();
+  plane.interface_macs(kInstanceMac, further);
+  expect_passed(frame(to_us(), ip(udp())), "not_ours");
 }
 
 TEST_F(Egress, unresolved_instance_passes_with_a_mark_for_the_tc_program) {

@@ -221,11 +221,17 @@ maps::clock_reading Plane::read_jiffies() const {
 }
 
 void Plane::interface_sides(uint32_t sides, uint32_t ifindex) {
-  interfaces_[ifindex % MAX_INTERFACES] = {sides ? ifindex : 0, sides, {}, {}};
+  maps::interface value{};
+  value.ifindex = sides ? ifindex : 0;
+  value.sides = sides;
+  interfaces_[ifindex % MAX_INTERFACES] = value;
 }
 
-void Plane::interface_mac(const Bytes &mac, uint32_t ifindex) {
-  std::copy(mac.begin(), mac.end(), interfaces_[ifindex % MAX_INTERFACES].mac);
+void Plane::interface_macs(const Bytes &mac, const std::vector<Bytes> &further, uint32_t ifindex) {
+  maps::interface &value = interfaces_[ifindex % MAX_INTERFACES];
+  std::copy(mac.begin(), mac.end(), value.mac);
+  value.further_macs = static_cast<uint8_t>(further.size());
+  for (size_t i = 0; i < further.size(); ++i) std::copy(further[i].begin(), further[i].end(), value.further_mac[i]);
 }
 
 void Plane::services(const std::vector<ServiceSpec> &services) { wanted_services_ = services; }

@@ -69,7 +69,7 @@ class Plane {
 
   // ---- what the agent writes ----
   void interface_sides(uint32_t sides, uint32_t ifindex = kLoopback);
-  void interface_mac(const Bytes &mac, uint32_t ifindex = kLoopback);
+  void interface_macs(const Bytes &mac, const std::vector<Bytes> &further = {}, uint32_t ifindex = kLoopback);
   // The view is built aside and published by publish(); handles are service indices, in call order.
   void services(const std::vector<ServiceSpec> &services);
   void tunnel(const std::string &address, uint32_t vni, const std::vector<std::string> &forwarders);
