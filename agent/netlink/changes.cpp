@@ -2,6 +2,7 @@
 #include "agent/netlink/changes.h"
 
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 
@@ -128,8 +129,11 @@ Result<std::unique_ptr<Changes>> Changes::open(boost::asio::io_context &io, cons
 Result<std::unique_ptr<Changes>> Changes::of_links(boost::asio::io_context &io, std::vector<std::string> names,
                                                    std::chrono::milliseconds period, std::function<void()> look) {
   const auto matters = [names = std::move(names)](nlmsghdr *header) {
+    const auto known = [&](const char *name) { return name && std::find(names.begin(), names.end(), name) != names.end(); };
     const nlattr *name = nlmsg_find_attr(header, sizeof(ifinfomsg), IFLA_IFNAME);
-    return name && std::find(names.begin(), names.end(), nla_get_string(name)) != names.end();
+    const nlattr *lower = nlmsg_find_attr(header, sizeof(ifinfomsg), IFLA_LINK);
+    char lower_name[IF_NAMESIZE];
+    return known(name ? nla_get_string(name) : nullptr) || (lower && known(if_indextoname(nla_get_u32(lower), lower_name)));
   };
   return open(io, {RTNLGRP_LINK}, period, matters, std::move(look));
 }

@@ -103,7 +103,7 @@ NextHop KernelNextHops::resolve(Watch &watch) {
   const auto route = query_.route(watch.address);
   if (!route) return hop;
   const auto link = query_.link(route->ifindex);
-  if (!link || !link->up) return hop;
+  if (!link || !link->up || !link->running) return hop;
   hop.routed = true;
   hop.ifindex = route->ifindex;
   hop.interface = link->name;
@@ -117,7 +117,7 @@ NextHop KernelNextHops::resolve(Watch &watch) {
     hop.resolved = true;
     hop.mac = found->mac;
   }
-  if (!found || !query_.manages()) {
+  if (!found || !(found->fixed || query_.manages())) {
     // Somebody flushed the neighbour table and what we asked for with it, or we must repeat it.
     if (auto kept = query_.keep_resolved(route->ifindex, neighbour); !kept) log::debug("{}", kept.error().what);
   }
@@ -154,8 +154,8 @@ bool KernelNextHops::matters(nlmsghdr *header) const {
 
 }  // namespace
 
-Result<std::unique_ptr<NextHops>> open_kernel_next_hops(boost::asio::io_context &io) {
-  auto query = NetlinkQuery::open();
+Result<std::unique_ptr<NextHops>> open_kernel_next_hops(boost::asio::io_context &io, bool manages) {
+  auto query = NetlinkQuery::open(manages);
   if (!query) return query.error();
   auto hops = std::make_unique<KernelNextHops>(io, std::move(*query));
   if (auto opened = hops->open(); !opened) return opened.error();

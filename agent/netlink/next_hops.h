@@ -42,7 +42,8 @@ class NextHops {
   virtual void unwatch(uint64_t watch) = 0;
 };
 
-// Fails when netlink cannot be opened.
-Result<std::unique_ptr<NextHops>> open_kernel_next_hops(boost::asio::io_context &io);
+// Fails when netlink cannot be opened. `manages` false: asks for neighbours again and again, as on a kernel before
+// 5.16, which cannot keep them resolved by itself.
+Result<std::unique_ptr<NextHops>> open_kernel_next_hops(boost::asio::io_context &io, bool manages = true);
 
 }  // namespace catsbpf::agent

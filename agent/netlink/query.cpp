@@ -5,6 +5,7 @@
 #include <linux/if.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 
@@ -15,7 +16,8 @@ namespace catsbpf::agent {
 
 namespace {
 
-constexpr uint16_t kValid = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP;
+constexpr uint16_t kFixed = NUD_PERMANENT | NUD_NOARP;
+constexpr uint16_t kValid = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | kFixed;
 
 struct FreeMessage {
   void operator()(nl_msg *message) const { nlmsg_free(message); }
@@ -46,7 +48,34 @@ void mac_of(const nlattr *attribute, MacAddress &mac) {
     std::copy_n(static_cast<const uint8_t *>(nla_data(attribute)), mac.size(), mac.begin());
 }
 
-// Sends, and hands the first answer of type `type` to `take`. Negative: the kernel's refusal.
+std::string text_of(const nlattr *attribute) {
+  const auto *text = static_cast<const char *>(nla_data(attribute));
+  return std::string(text, strnlen(text, static_cast<size_t>(nla_len(attribute))));
+}
+
+Result<Link> link_of(nlmsghdr *answer) {
+  Attributes attributes;
+  if (!parse<ifinfomsg>(answer, attributes) || !attributes[IFLA_IFNAME]) return Error{"a link without a name"};
+  const auto *header = static_cast<const ifinfomsg *>(nlmsg_data(answer));
+  Link link;
+  link.ifindex = static_cast<uint32_t>(header->ifi_index);
+  link.name = text_of(attributes[IFLA_IFNAME]);
+  link.up = header->ifi_flags & IFF_UP;
+  link.running = header->ifi_flags & IFF_RUNNING;
+  if (attributes[IFLA_MTU]) link.mtu = nla_get_u32(attributes[IFLA_MTU]);
+  if (attributes[IFLA_ADDRESS]) mac_of(attributes[IFLA_ADDRESS], link.mac);
+  if (attributes[IFLA_MASTER]) link.master = nla_get_u32(attributes[IFLA_MASTER]);
+  // With a namespace the number is that of a link over there.
+  if (attributes[IFLA_LINK] && !attributes[IFLA_LINK_NETNSID]) link.lower = nla_get_u32(attributes[IFLA_LINK]);
+  Attributes kind;
+  kind.fill(nullptr);
+  if (attributes[IFLA_LINKINFO] &&
+      nla_parse_nested(kind.data(), static_cast<int>(kind.size()) - 1, attributes[IFLA_LINKINFO], nullptr) == 0 && kind[IFLA_INFO_KIND])
+    link.kind = text_of(kind[IFLA_INFO_KIND]);
+  return link;
+}
+
+// Sends, and hands each answer of type `type` to `take`. Negative: the kernel's refusal.
 int ask(nl_sock *socket, nl_msg *message, uint16_t type, const std::function<void(nlmsghdr *)> &take) {
   struct Context {
     uint16_t type;
@@ -89,13 +118,13 @@ std::string format_ip(const IpAddress &address) {
   return text;
 }
 
-Result<NetlinkQuery> NetlinkQuery::open() {
+Result<NetlinkQuery> NetlinkQuery::open(bool manages) {
   Socket socket(nl_socket_alloc());
   if (!socket) return Error{"no memory for a netlink socket"};
   if (const int error = nl_connect(socket.get(), NETLINK_ROUTE); error < 0)
     return Error{std::string("cannot open route netlink: ") + nl_geterror(error)};
   nl_socket_disable_auto_ack(socket.get());
-  return NetlinkQuery(std::move(socket));
+  return NetlinkQuery(std::move(socket), manages);
 }
 
 std::optional<Route> NetlinkQuery::route(const IpAddress &destination) {
@@ -136,16 +165,25 @@ std::optional<Link> NetlinkQuery::link(uint32_t ifindex) {
   if (!message) return std::nullopt;
   std::optional<Link> link;
   ask(socket_.get(), message.get(), RTM_NEWLINK, [&](nlmsghdr *answer) {
-    Attributes attributes;
-    if (!parse<ifinfomsg>(answer, attributes) || !attributes[IFLA_IFNAME]) return;
-    link.emplace();
-    link->name = nla_get_string(attributes[IFLA_IFNAME]);
-    const unsigned flags = static_cast<ifinfomsg *>(nlmsg_data(answer))->ifi_flags;
-    link->up = (flags & IFF_UP) && (flags & IFF_RUNNING);
-    if (attributes[IFLA_MTU]) link->mtu = nla_get_u32(attributes[IFLA_MTU]);
-    if (attributes[IFLA_ADDRESS]) mac_of(attributes[IFLA_ADDRESS], link->mac);
+    if (auto read = link_of(answer)) link = std::move(*read);
   });
   return link;
+}
+
+Result<std::vector<Link>> NetlinkQuery::links() {
+  int refused = 0;
+  // A list that changed while it was read may lack some: read again.
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    ifinfomsg header{};
+    Message message = make_message(RTM_GETLINK, NLM_F_DUMP, header);
+    if (!message || nla_put_u32(message.get(), IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) != 0) return Error{"no memory for a netlink message"};
+    std::vector<Link> links;
+    refused = ask(socket_.get(), message.get(), RTM_NEWLINK, [&](nlmsghdr *answer) {
+      if (auto read = link_of(answer)) links.push_back(std::move(*read));
+    });
+    if (refused >= 0) return links;
+  }
+  return Error{std::string("cannot list the links: ") + nl_geterror(refused)};
 }
 
 std::optional<Neighbour> NetlinkQuery::neighbour(uint32_t ifindex, const IpAddress &address) {
@@ -159,15 +197,19 @@ std::optional<Neighbour> NetlinkQuery::neighbour(uint32_t ifindex, const IpAddre
   ask(socket_.get(), message.get(), RTM_NEWNEIGH, [&](nlmsghdr *answer) {
     Attributes attributes;
     if (!parse<ndmsg>(answer, attributes)) return;
+    const uint16_t state = static_cast<ndmsg *>(nlmsg_data(answer))->ndm_state;
     neighbour.emplace();
+    neighbour->fixed = state & kFixed;
+    neighbour->managed = attributes[NDA_FLAGS_EXT] && nla_get_u32(attributes[NDA_FLAGS_EXT]) & NTF_EXT_MANAGED;
     if (!attributes[NDA_LLADDR]) return;
-    neighbour->valid = static_cast<ndmsg *>(nlmsg_data(answer))->ndm_state & kValid;
+    neighbour->valid = state & kValid;
     mac_of(attributes[NDA_LLADDR], neighbour->mac);
   });
   return neighbour;
 }
 
-// NTF_USE starts resolution; managed, the kernel repeats it by itself for ever. Neither changes the MAC.
+// NTF_USE starts resolution; managed, the kernel repeats it by itself for ever. Neither changes the MAC of a
+// neighbour that the kernel has learnt.
 int NetlinkQuery::set_neighbour(uint32_t ifindex, const IpAddress &address, bool managed) {
   ndmsg header{};
   header.ndm_family = static_cast<unsigned char>(address.family());
@@ -182,6 +224,7 @@ int NetlinkQuery::set_neighbour(uint32_t ifindex, const IpAddress &address, bool
 }
 
 Result<> NetlinkQuery::keep_resolved(uint32_t ifindex, const IpAddress &address) {
+  if (const auto found = neighbour(ifindex, address); found && found->fixed) return done();
   int result = can_manage_ ? set_neighbour(ifindex, address, true) : -NLE_OPNOTSUPP;
   if (result == -NLE_INVAL || result == -NLE_OPNOTSUPP) {
     can_manage_ = false;
@@ -192,7 +235,20 @@ Result<> NetlinkQuery::keep_resolved(uint32_t ifindex, const IpAddress &address)
 }
 
 void NetlinkQuery::let_go(uint32_t ifindex, const IpAddress &address) {
-  if (can_manage_) set_neighbour(ifindex, address, false);
+  const auto found = neighbour(ifindex, address);
+  if (found && found->managed && !found->fixed) set_neighbour(ifindex, address, false);
+}
+
+bool NetlinkQuery::has_filters(uint32_t ifindex) {
+  bool some = false;
+  for (const uint32_t hook : {TC_H_MIN_INGRESS, TC_H_MIN_EGRESS}) {
+    tcmsg header{};
+    header.tcm_ifindex = static_cast<int>(ifindex);
+    header.tcm_parent = TC_H_MAKE(TC_H_CLSACT, hook);
+    if (Message message = make_message(RTM_GETTFILTER, NLM_F_DUMP, header))
+      ask(socket_.get(), message.get(), RTM_NEWTFILTER, [&](nlmsghdr *) { some = true; });
+  }
+  return some;
 }
 
 }  // namespace catsbpf::agent

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Single questions to the kernel over route netlink: route to an address, link, neighbour; and the wish to
-// keep a neighbour resolved. The kernel answers at once, so these calls do not wait for anything.
+// Single questions to the kernel over route netlink: route to an address, links, neighbour, tc filters; and the
+// wish to keep a neighbour resolved. The kernel answers at once, so these calls do not wait for anything.
 #pragma once
 
 #include <netlink/netlink.h>
@@ -31,39 +31,51 @@ struct Route {
   uint32_t mtu = 0;   // 0: that of the link
 };
 struct Link {
+  uint32_t ifindex = 0;
   std::string name;
-  bool up = false;    // and running
+  std::string kind;     // "veth", "macvlan", ...; "": a device of its own
+  bool up = false;      // as its administrator wants it
+  bool running = false; // with a carrier
   uint32_t mtu = 0;
-  MacAddress mac{};
+  MacAddress mac{};     // zeros: its addresses are no MACs
+  uint32_t master = 0;  // of the bond, bridge or VRF that it belongs to; 0: none
+  uint32_t lower = 0;   // of the link that it stands on, in this network namespace; 0: none
 };
 struct Neighbour {
   bool valid = false;
+  bool fixed = false;    // somebody said what it is: not to be asked for
+  bool managed = false;  // the kernel keeps it resolved
   MacAddress mac{};
 };
 
 class NetlinkQuery {
  public:
-  static Result<NetlinkQuery> open();
+  // `manages` false: as on a kernel before 5.16.
+  static Result<NetlinkQuery> open(bool manages = true);
 
   // Empty: there is none.
   std::optional<Route> route(const IpAddress &destination);
   std::optional<Link> link(uint32_t ifindex);
+  Result<std::vector<Link>> links();
   std::optional<Neighbour> neighbour(uint32_t ifindex, const IpAddress &address);
-  // Asks the kernel to resolve the neighbour and to keep it so (from 5.16), or for once (before).
+  // Asks the kernel to resolve the neighbour and to keep it so (from 5.16), or for once (before). A fixed one is
+  // left as it is: the kernel would forget its MAC.
   bool manages() const { return can_manage_; }
   Result<> keep_resolved(uint32_t ifindex, const IpAddress &address);
   void let_go(uint32_t ifindex, const IpAddress &address);
+  // True when a clsact qdisc has a filter, whosever.
+  bool has_filters(uint32_t ifindex);
 
  private:
   struct Free {
     void operator()(nl_sock *socket) const { nl_socket_free(socket); }
   };
   using Socket = std::unique_ptr<nl_sock, Free>;
-  explicit NetlinkQuery(Socket socket) : socket_(std::move(socket)) {}
+  NetlinkQuery(Socket socket, bool manages) : socket_(std::move(socket)), can_manage_(manages) {}
   int set_neighbour(uint32_t ifindex, const IpAddress &address, bool managed);
 
   Socket socket_;
-  bool can_manage_ = true;
+  bool can_manage_;
 };
 
 }  // namespace catsbpf::agent

@@ -110,6 +110,28 @@ TEST_F(NextHopsTest, a_neighbour_that_does_not_answer_stays_unresolved) {
   EXPECT_TRUE(run_until([&] { return hop.resolved; }, std::chrono::seconds(12))) << "the kernel tries on its own";
 }
 
+// An operator's static entry. Asked to manage it, the kernel would forget the MAC that was set.
+TEST_F(NextHopsTest, a_neighbour_that_somebody_fixed_stays_as_it_is) {
+  here->ip("neigh add 172.16.1.2 lladdr 02:00:00:00:00:77 dev u0 nud permanent");
+  watch("172.16.1.2");
+  ASSERT_TRUE(run_until([&] { return hop.resolved; }));
+  EXPECT_EQ(agent::format_mac(hop.mac), "02:00:00:00:00:77");
+  next_hops.reset();
+  shell("ip -n " + here->name() + " neigh show 172.16.1.2 | grep -q '02:00:00:00:00:77 PERMANENT'");
+}
+
+TEST_F(NextHopsTest, a_kernel_that_manages_no_neighbours_is_asked_again_and_again) {
+  auto opened = agent::open_kernel_next_hops(io, false);
+  ASSERT_TRUE(opened.ok());
+  next_hops = std::move(*opened);
+  watch("172.16.1.2");
+  ASSERT_TRUE(run_until([&] { return hop.resolved; }));
+  shell("! ip -n " + here->name() + " neigh show 172.16.1.2 | grep -q managed");
+  here->ip("neigh flush dev u0");
+  ASSERT_TRUE(run_until([&] { return !hop.resolved; }));
+  EXPECT_TRUE(run_until([&] { return hop.resolved; }, std::chrono::seconds(8))) << "it was asked for once more";
+}
+
 TEST_F(NextHopsTest, an_unwatched_address_is_silent) {
   auto watched = next_hops->watch("172.16.1.2", [this](const NextHop &) { ++calls; });
   ASSERT_TRUE(watched.ok());
