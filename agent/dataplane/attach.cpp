@@ -5,12 +5,14 @@
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
 #include <net/if.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "agent/dataplane/pins.h"
+#include "agent/netlink/query.h"
 #include "maps/map.h"
 #include "util/log.h"
 
@@ -54,6 +56,31 @@ Error refused_xdp(const InterfaceOptions &interface, int code) {
   return system_error(what, code);
 }
 
+// A directory says that the clsact qdisc of an interface is ours: bpffs keeps no ordinary files.
+std::string qdisc_mark(const std::string &pin_directory, uint32_t ifindex) {
+  return pin_directory + kQdiscs + "/" + std::to_string(ifindex);
+}
+
+// Marked before it is made: an agent that dies in between leaves a mark, which costs nothing, and no qdisc.
+int make_qdisc(const std::string &pin_directory, uint32_t ifindex) {
+  const std::string mark = qdisc_mark(pin_directory, ifindex);
+  const bool marked = mkdir(mark.c_str(), 0700) == 0;
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
+  const int error = bpf_tc_hook_create(&hook);
+  if (error != 0 && marked) rmdir(mark.c_str());
+  return error == -EEXIST ? 0 : error;
+}
+
+void remove_qdisc(const std::string &pin_directory, uint32_t ifindex) {
+  if (rmdir(qdisc_mark(pin_directory, ifindex).c_str()) != 0) return;  // it was there before us
+  auto netlink = NetlinkQuery::open();
+  if (!netlink || netlink->has_filters(ifindex)) return;
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex),
+              .attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
+  if (const int error = bpf_tc_hook_destroy(&hook); error != 0 && error != -ENOENT && error != -EINVAL && error != -ENODEV)
+    log::warn("cannot remove the clsact qdisc ifindex={} error={}", ifindex, std::strerror(-error));
+}
+
 void detach_slow(uint32_t ifindex) {
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
   LIBBPF_OPTS(bpf_tc_opts, options, .handle = kSlowHandle, .priority = kSlowPriority);
@@ -92,10 +119,10 @@ bool xdp_in_place(const Fd &link, const InterfaceOptions &interface, uint32_t if
   return bpf_xdp_query(static_cast<int>(ifindex), 0, &query) == 0 && query.prog_id == object_id(program).id;
 }
 
-Result<> attach_slow(const std::string &interface, uint32_t ifindex, int program) {
-  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
-  if (const int error = bpf_tc_hook_create(&hook); error != 0 && error != -EEXIST)
+Result<> attach_slow(const std::string &pin_directory, const std::string &interface, uint32_t ifindex, int program) {
+  if (const int error = make_qdisc(pin_directory, ifindex); error != 0)
     return system_error("cannot make the clsact qdisc of " + interface, -error, "the kernel needs NET_CLS_ACT and NET_SCH_INGRESS");
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
   LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program, .flags = BPF_TC_F_REPLACE, .handle = kSlowHandle,
               .priority = kSlowPriority);
   if (const int error = bpf_tc_attach(&hook, &options); error != 0)
@@ -118,12 +145,14 @@ Result<Fd> attach_trace(const std::string &name, int program) {
 void detach(const std::string &pin_directory, const std::string &interface, uint32_t ifindex, Fd link) {
   if (link.valid()) bpf_link_detach(link.get());
   unlink(xdp_pin(pin_directory, interface).c_str());
-  if (ifindex) detach_slow(ifindex);
+  if (ifindex == 0) return;
+  detach_slow(ifindex);
+  remove_qdisc(pin_directory, ifindex);
 }
 
 std::vector<std::string> detach_others(const std::string &pin_directory, const std::vector<std::string> &keep) {
   std::vector<std::string> gone;
-  for (const std::string &pin : list_pins(pin_directory + "/links")) {
+  for (const std::string &pin : list_pins(pin_directory + kLinks)) {
     if (!pin.starts_with(kXdpPrefix)) continue;
     const std::string interface = interface_of(pin);
     if (std::find(keep.begin(), keep.end(), interface) != keep.end()) continue;

@@ -23,8 +23,9 @@ Result<Fd> attach_xdp(Fd held, const InterfaceOptions &interface, uint32_t ifind
 // True when the link has the program on this interface in this mode, and packets meet it.
 bool xdp_in_place(const Fd &link, const InterfaceOptions &interface, uint32_t ifindex, int program);
 
-// clsact ingress filter, replaced in place.
-Result<> attach_slow(const std::string &interface, uint32_t ifindex, int program);
+// clsact ingress filter, replaced in place. A clsact qdisc made for it is remembered beside the pins, so that
+// detach() removes it too, unless somebody else has come to use it.
+Result<> attach_slow(const std::string &pin_directory, const std::string &interface, uint32_t ifindex, int program);
 bool slow_in_place(uint32_t ifindex, int program);
 
 // A typed raw tracepoint, for the caller to pin. Such a link cannot be updated: the new one is attached

@@ -7,7 +7,9 @@
 
 #include "agent/dataplane/attach.h"
 #include "agent/dataplane/features.h"
+#include "agent/dataplane/interface_table.h"
 #include "agent/dataplane/pins.h"
+#include "agent/netlink/own_macs.h"
 #include "util/log.h"
 
 namespace catsbpf::agent {
@@ -24,10 +26,13 @@ std::string join(const std::vector<std::string> &words) {
 
 Result<> Keeper::open(const DataplaneOptions &options) {
   pin_directory_ = options.pin_directory;
+  auto netlink = NetlinkQuery::open();
+  if (!netlink) return netlink.error();
+  netlink_.emplace(std::move(*netlink));
   for (const InterfaceOptions &interface : options.interfaces) {
     const uint32_t ifindex = if_nametoindex(interface.name.c_str());
     if (ifindex == 0) return Error{"interface " + interface.name + " does not exist", "see `ip link`; `interfaces` in the configuration names it"};
-    attachments_.push_back({interface, ifindex, {}});
+    attachments_.push_back({interface, ifindex, {}, false});
   }
   if (auto made = make_pin_directory(pin_directory_); !made) return made;
   auto lock = lock_pin_directory(pin_directory_, options.lock_patience);
@@ -37,39 +42,19 @@ Result<> Keeper::open(const DataplaneOptions &options) {
 }
 
 Result<> Keeper::describe() {
-  auto map = maps::Map::open_pinned(maps::map_pin(pin_directory_, "interfaces"), maps::Access::kReadWrite);
-  if (!map) return map.error();
-  auto mapped = maps::Array<maps::interface>::map(*map);
+  auto mapped = maps::Array<maps::interface>::open_pinned(pin_directory_, "interfaces");
   if (!mapped) return mapped.error();
   table_ = std::move(*mapped);
-  return fill_table();
+  return describe_all();
 }
 
-// New interfaces first, old ones afterwards: packets of an interface that stays are known throughout.
-Result<> Keeper::fill_table() {
-  const auto table = table_.span();
-  Result<> result = done();
-  for (const Attachment &attachment : attachments_) {
-    if (attachment.ifindex == 0) continue;
-    maps::interface *place = nullptr;
-    for (uint32_t probe = 0; probe < INTERFACE_PROBES; ++probe) {
-      maps::interface &entry = table[(attachment.ifindex + probe) % MAX_INTERFACES];
-      if (entry.ifindex == attachment.ifindex) place = &entry;
-      if (entry.ifindex == 0 && !place) place = &entry;
-    }
-    if (!place) {
-      result = Error{"no place for interface " + attachment.wanted.name + " in the interface table"};
-      continue;
-    }
-    __atomic_store_n(&place->sides, attachment.wanted.side, __ATOMIC_RELEASE);
-    __atomic_store_n(&place->ifindex, attachment.ifindex, __ATOMIC_RELEASE);
-  }
-  for (maps::interface &entry : table) {
-    const bool wanted =
-        std::any_of(attachments_.begin(), attachments_.end(), [&](const auto &attachment) { return attachment.ifindex == entry.ifindex; });
-    if (entry.ifindex != 0 && !wanted) __atomic_store_n(&entry.ifindex, 0u, __ATOMIC_RELEASE);
-  }
-  return result;
+Result<> Keeper::describe_all() {
+  const auto links = netlink_->links();
+  if (!links) return links.error();
+  std::vector<DescribedInterface> interfaces;
+  for (const Attachment &attachment : attachments_)
+    interfaces.push_back({attachment.wanted.name, attachment.ifindex, attachment.wanted.side, own_macs(*links, attachment.ifindex)});
+  return describe_interfaces(table_.span(), interfaces);
 }
 
 int Keeper::program(const char *name) const { return bpf_program__fd(bpf_object__find_program_by_name(object_, name)); }
@@ -78,18 +63,27 @@ Result<> Keeper::put_in_place(bpf_object *object) {
   object_ = object;
   std::vector<std::string> keep;
   for (Attachment &attachment : attachments_) {
-    const InterfaceOptions &wanted = attachment.wanted;
-    if (auto attached = attach_slow(wanted.name, attachment.ifindex, program(kSlow)); !attached) return attached;
-    auto link = attach_xdp(pinned_xdp(pin_directory_, wanted.name), wanted, attachment.ifindex, program(kFast));
-    if (!link) return link.error();
-    attachment.link = std::move(*link);
-    const std::string pin = xdp_pin(pin_directory_, wanted.name);
-    if (!is_pinned(attachment.link.get(), pin))
-      if (auto pinned = replace_pin(attachment.link.get(), pin); !pinned) return pinned;
-    keep.push_back(wanted.name);
+    if (auto placed = put_in_place(attachment); !placed) return placed;
+    keep.push_back(attachment.wanted.name);
   }
   for (const std::string &name : detach_others(pin_directory_, keep)) log::info("interface no longer configured: detached interface={}", name);
   return put_traces_in_place();
+}
+
+Result<> Keeper::put_in_place(Attachment &attachment) {
+  const InterfaceOptions &wanted = attachment.wanted;
+  Fd held = pinned_xdp(pin_directory_, wanted.name);
+  const bool fresh = !held.valid();
+  if (auto attached = attach_slow(pin_directory_, wanted.name, attachment.ifindex, program(kSlow)); !attached) return attached;
+  auto link = attach_xdp(std::move(held), wanted, attachment.ifindex, program(kFast));
+  if (!link) {
+    // No pin leads to what was attached just now: nobody would find it later.
+    if (fresh) detach(pin_directory_, wanted.name, attachment.ifindex, {});
+    return link.error();
+  }
+  attachment.link = std::move(*link);
+  const std::string pin = xdp_pin(pin_directory_, wanted.name);
+  return is_pinned(attachment.link.get(), pin) ? done() : replace_pin(attachment.link.get(), pin);
 }
 
 // Redirect errors are tp_btf programs; the rest has a hook of its own.
@@ -124,6 +118,8 @@ std::vector<Dataplane::InterfaceView> Keeper::interfaces() const {
 void Keeper::mend() {
   if (!object_) return;
   std::vector<std::string> wrong;
+  for (Attachment &attachment : attachments_) find_interface(attachment);
+  if (auto described = describe_all(); !described) wrong.push_back(described.error().what);
   for (Attachment &attachment : attachments_) mend_interface(attachment, wrong);
   if (auto pinned = mend_pins(); !pinned) wrong.push_back(pinned.error().what);
   for (const std::string &text : wrong)
@@ -132,19 +128,22 @@ void Keeper::mend() {
   take_libbpf_messages();  // "no such filter" and the like are no news
 }
 
+void Keeper::find_interface(Attachment &attachment) {
+  const uint32_t now = if_nametoindex(attachment.wanted.name.c_str());
+  if (now == attachment.ifindex) return;
+  // Renamed or moved away, the old one may live on: it is none of ours any more.
+  detach(pin_directory_, attachment.wanted.name, attachment.ifindex, std::move(attachment.link));
+  attachment.ifindex = now;
+  attachment.anew = true;
+}
+
 void Keeper::mend_interface(Attachment &attachment, std::vector<std::string> &wrong) {
   const InterfaceOptions &wanted = attachment.wanted;
-  const uint32_t before = attachment.ifindex, now = if_nametoindex(wanted.name.c_str());
-  if (now != before) {
-    // Renamed or moved away, the old one may live on: it is none of ours any more.
-    detach(pin_directory_, wanted.name, before, std::move(attachment.link));
-    attachment.ifindex = now;
-    if (auto filled = fill_table(); !filled) wrong.push_back(filled.error().what);
-  }
+  const uint32_t now = attachment.ifindex;
   if (now == 0) return wrong.push_back("interface " + wanted.name + " does not exist");
   std::vector<std::string> back;
   if (!slow_in_place(now, program(kSlow))) {
-    if (auto attached = attach_slow(wanted.name, now, program(kSlow)); attached)
+    if (auto attached = attach_slow(pin_directory_, wanted.name, now, program(kSlow)); attached)
       back.push_back("tc");
     else
       wrong.push_back(attached.error().what);
@@ -162,7 +161,8 @@ void Keeper::mend_interface(Attachment &attachment, std::vector<std::string> &wr
   }
   if (back.empty()) return;
   log::warn("programs attached anew interface={} ifindex={} programs={} reason={}", wanted.name, now, join(back),
-            now == before ? "they were removed" : "the interface was made anew");
+            attachment.anew ? "the interface was made anew" : "they were removed");
+  attachment.anew = false;
 }
 
 std::vector<Keeper::Pin> Keeper::pins() const {

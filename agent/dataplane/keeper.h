@@ -6,10 +6,12 @@
 
 #include <bpf/libbpf.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/dataplane/dataplane.h"
+#include "agent/netlink/query.h"
 #include "maps/map.h"
 #include "util/fd.h"
 #include "util/result.h"
@@ -20,7 +22,7 @@ class Keeper {
  public:
   // Finds the interfaces (all must exist), makes and locks the pin directory.
   Result<> open(const DataplaneOptions &options);
-  // Writes the interface table, which is pinned by now.
+  // Writes the map `interfaces`, which is pinned by now.
   Result<> describe();
   // Attaches and pins. `object` outlives the keeper.
   Result<> put_in_place(bpf_object *object);
@@ -34,13 +36,16 @@ class Keeper {
     InterfaceOptions wanted;
     uint32_t ifindex = 0;  // 0: gone
     Fd link;
+    bool anew = false;     // not attached since the interface was made
   };
   struct Pin {
     std::string path;
     int fd;
   };
-  Result<> fill_table();
+  Result<> describe_all();
+  Result<> put_in_place(Attachment &attachment);
   Result<> put_traces_in_place();
+  void find_interface(Attachment &attachment);
   void mend_interface(Attachment &attachment, std::vector<std::string> &wrong);
   Result<> mend_pins();
   std::vector<Pin> pins() const;
@@ -49,6 +54,7 @@ class Keeper {
   std::string pin_directory_;
   Fd lock_;
   bpf_object *object_ = nullptr;
+  std::optional<NetlinkQuery> netlink_;
   maps::Array<maps::interface> table_;
   std::vector<Attachment> attachments_;
   std::vector<std::pair<std::string, Fd>> traces_;  // pin and link

@@ -142,35 +142,23 @@ Result<> KernelDataplane::load() {
 }
 
 Result<> KernelDataplane::map_all() {
-  Result<> result = done();
-  const auto open = [&](const char *name) {
-    return maps::Map::open_pinned(maps::map_pin(options_.pin_directory, name), maps::Access::kReadWrite);
-  };
-  auto into = [&]<class T>(maps::Array<T> &array, const char *name) {
-    if (!result) return;
-    auto map = open(name);
-    auto mapped = map ? maps::Array<T>::map(*map) : Result<maps::Array<T>>(map.error());
-    if (mapped)
-      array = std::move(*mapped);
-    else
-      result = mapped.error();
-  };
-  into(control_, "control");
-  into(view_headers_, "view_headers");
-  into(locators_, "locators");
-  into(services_, "services");
-  into(rings_, "rings");
-  into(instances_, "instances");
-  into(paths_, "paths");
-  into(deliveries_, "deliveries");
-  into(flows_, "flows");
-  into(flow_records_, "flow_records");
   for (auto [map, name] : {std::pair{&sessions_, "sessions"}, std::pair{&instance_counters_, "instance_counters"}}) {
-    auto opened = open(name);
+    auto opened = maps::Map::open_pinned(maps::map_pin(options_.pin_directory, name), maps::Access::kReadWrite);
     if (!opened) return opened.error();
     map->emplace(std::move(*opened));
   }
-  return result;
+  return maps::ArrayOpener(options_.pin_directory)
+      .into(control_, "control")
+      .into(view_headers_, "view_headers")
+      .into(locators_, "locators")
+      .into(services_, "services")
+      .into(rings_, "rings")
+      .into(instances_, "instances")
+      .into(paths_, "paths")
+      .into(deliveries_, "deliveries")
+      .into(flows_, "flows")
+      .into(flow_records_, "flow_records")
+      .result();
 }
 
 Result<> KernelDataplane::read_clock() {
@@ -227,22 +215,6 @@ Result<std::unique_ptr<Dataplane>> open_kernel_dataplane(const DataplaneOptions 
   auto dataplane = std::make_unique<KernelDataplane>();
   if (auto opened = dataplane->open(options); !opened) return opened.error();
   return std::unique_ptr<Dataplane>(std::move(dataplane));
-}
-
-Result<> uninstall_dataplane(const std::string &pin_directory, std::chrono::milliseconds lock_patience) {
-  if (access(pin_directory.c_str(), F_OK) != 0) return done();
-  auto lock = lock_pin_directory(pin_directory, lock_patience);
-  if (!lock) return lock.error();
-  collect_libbpf_messages();
-  detach_others(pin_directory, {});
-  for (const char *part : {"/links", "/programs", ""}) {
-    const std::string directory = pin_directory + part;
-    for (const std::string &pin : list_pins(directory))
-      if (unlink((directory + "/" + pin).c_str()) != 0 && errno != EISDIR)
-        return system_error("cannot remove pin " + directory + "/" + pin, errno);
-    if (rmdir(directory.c_str()) != 0 && errno != ENOENT) return system_error("cannot remove pin directory " + directory, errno);
-  }
-  return done();
 }
 
 }  // namespace catsbpf::agent

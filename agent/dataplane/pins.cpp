@@ -99,7 +99,7 @@ Result<> make_pin_directory(const std::string &path) {
     return Error{"pin directory " + path + " is not on a bpf filesystem", "mount one: mount -t bpf bpf /sys/fs/bpf"};
   for (auto it = missing.rbegin(); it != missing.rend(); ++it)
     if (auto made = make_directory(*it); !made) return made;
-  for (const char *part : {"/programs", "/links"})
+  for (const char *part : {kPrograms, kLinks, kQdiscs})
     if (auto made = make_directory(path + part); !made) return made;
   return done();
 }

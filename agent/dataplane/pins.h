@@ -15,7 +15,10 @@
 
 namespace catsbpf::agent {
 
-// Makes the directory (and programs/, links/ in it), on a bpffs. Fails when it is not on one.
+// What stands in a pin directory beside the maps.
+inline constexpr const char *kPrograms = "/programs", *kLinks = "/links", *kQdiscs = "/qdiscs";
+
+// Makes the directory with all parts, on a bpffs. Fails when it is not on one.
 Result<> make_pin_directory(const std::string &path);
 
 // Takes the lock of an existing pin directory until the Fd closes. Blocks for at most `patience` while another

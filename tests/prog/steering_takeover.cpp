@@ -14,6 +14,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -357,8 +358,7 @@ TEST_F(TakeoverTest, what_is_said_of_interfaces_is_what_the_kernel_has) {
   ASSERT_TRUE(opened.ok()) << opened.error().text();
   agent::Dataplane &dataplane = **opened;
   const auto known = [&] {
-    auto tables = maps::Map::open_pinned(maps::map_pin(pins, "interfaces"), maps::Access::kReadWrite);
-    auto table = maps::Array<maps::interface>::map(*tables);
+    auto table = maps::Array<maps::interface>::open_pinned(pins, "interfaces");
     std::set<uint32_t> all;
     for (const auto &entry : table->span())
       if (entry.ifindex) all.insert(entry.ifindex);
@@ -441,13 +441,77 @@ TEST_F(TakeoverTest, removed_pins_come_back_and_a_second_agent_takes_over) {
 }
 
 TEST_F(TakeoverTest, uninstall_leaves_nothing) {
+  agents.push_back(start_agent());
+  ASSERT_TRUE(agents.back()->wait_ready(10));
+  shell("ip -n " + forwarder->name() + " neigh show 172.16.1.2 | grep -q managed");
+  agents.back()->kill();
   const Namespace::Inside inside(*forwarder);
-  { ASSERT_TRUE(agent::open_kernel_dataplane(dataplane_options(both())).ok()); }
   ASSERT_TRUE(agent::uninstall_dataplane(pins).ok());
   EXPECT_NE(access(pins.c_str(), F_OK), 0);
   EXPECT_EQ(xdp_program_id("c0"), 0u);
-  shell("test -z \"$(tc filter show dev c0 ingress)\"");
+  shell("! tc qdisc show | grep -q clsact");
+  shell("! ip neigh show | grep -q managed");
   EXPECT_TRUE(agent::uninstall_dataplane(pins).ok()) << "nothing there is fine";
+}
+
+TEST_F(TakeoverTest, uninstall_leaves_what_was_there_and_what_others_use) {
+  const Namespace::Inside inside(*forwarder);
+  shell("tc qdisc add dev c0 clsact");
+  for (int generation = 0; generation < 2; ++generation) {
+    ASSERT_TRUE(agent::open_kernel_dataplane(dataplane_options(both())).ok());
+  }
+  shell("tc filter add dev u0 egress bpf direct-action object-pinned " + maps::program_pin(pins, "catsbpf_slow"));
+  ASSERT_TRUE(agent::uninstall_dataplane(pins).ok());
+  shell("tc qdisc show dev c0 | grep -q clsact");
+  shell("test -z \"$(tc filter show dev c0 ingress)\"");
+  shell("tc filter show dev u0 egress | grep -q direct-action");
+  shell("test -z \"$(tc filter show dev u0 ingress)\"");
+}
+
+// What the map `interfaces` says of an interface.
+std::optional<maps::interface> described(const std::string &pins, const std::string &name) {
+  auto table = maps::Array<maps::interface>::open_pinned(pins, "interfaces");
+  for (const auto &entry : table->span())
+    if (entry.ifindex != 0 && entry.ifindex == if_nametoindex(name.c_str())) return entry;
+  return std::nullopt;
+}
+
+TEST_F(TakeoverTest, the_addresses_of_an_interface_are_known_and_kept_current) {
+  const Namespace::Inside inside(*forwarder);
+  forwarder->ip("link set c0 address 02:00:00:00:00:01");
+  auto opened = agent::open_kernel_dataplane(dataplane_options(both()));
+  ASSERT_TRUE(opened.ok()) << opened.error().text();
+  EXPECT_EQ(described(pins, "c0")->mac[5], 1);
+  forwarder->ip("link set c0 address 02:00:00:00:00:02");
+  forwarder->ip("link add link c0 name v0 address 00:00:5e:00:01:07 type macvlan mode private");
+  (*opened)->mend();
+  EXPECT_EQ(described(pins, "c0")->mac[5], 2);
+  EXPECT_EQ(described(pins, "c0")->further_macs, 0) << "the macvlan is down";
+  forwarder->ip("link set v0 up");
+  (*opened)->mend();
+  ASSERT_EQ(described(pins, "c0")->further_macs, 1);
+  EXPECT_EQ(described(pins, "c0")->further_mac[0][5], 7);
+  forwarder->ip("link set v0 netns " + client->name());
+  (*opened)->mend();
+  EXPECT_EQ(described(pins, "c0")->further_macs, 0) << "it is a container's now";
+  EXPECT_TRUE((*opened)->warnings().empty());
+}
+
+TEST_F(TakeoverTest, steering_goes_on_when_the_address_of_an_interface_changes) {
+  agents.push_back(start_agent());
+  ASSERT_TRUE(agents.back()->wait_ready(10));
+  ASSERT_TRUE(eventually([&] { return steered(); }));
+  for (const char *change : {"link set c0 address 02:00:00:00:00:09",
+                             "link add link c0 name v0 address 00:00:5e:00:01:07 up type macvlan mode private"}) {
+    forwarder->ip(change);
+    const bool virtual_router = std::string(change).find("macvlan") != std::string::npos;
+    client->ip(std::string("neigh replace 10.1.0.1 dev h0 nud permanent lladdr ") +
+               (virtual_router ? "00:00:5e:00:01:07" : "02:00:00:00:00:09"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // far less than until the next look without an event
+    EXPECT_TRUE(steered()) << change;
+  }
+  client->ip("neigh replace 10.1.0.1 dev h0 nud permanent lladdr 02:00:00:00:00:66");
+  EXPECT_FALSE(steered()) << "frames to another host";
 }
 
 TEST_F(TakeoverTest, what_cannot_be_attached_is_explained) {
@@ -456,6 +520,7 @@ TEST_F(TakeoverTest, what_cannot_be_attached_is_explained) {
   ASSERT_FALSE(native.ok());
   EXPECT_NE(native.error().what.find("cannot attach xdp to lo in native mode"), std::string::npos) << native.error().what;
   EXPECT_NE(native.error().hint.find("mode: generic"), std::string::npos) << native.error().hint;
+  shell("! tc qdisc show dev lo | grep -q clsact");
   auto missing = agent::open_kernel_dataplane(dataplane_options({{"nosuch0", maps::SIDE_CLIENT, "native"}}));
   ASSERT_FALSE(missing.ok());
   EXPECT_EQ(missing.error().what, "interface nosuch0 does not exist");
