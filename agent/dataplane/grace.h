@@ -9,11 +9,14 @@ namespace catsbpf::agent {
 
 class Grace {
  public:
+  // `membarrier` false: as on a kernel that refuses it.
+  explicit Grace(bool membarrier = true) : membarrier_(membarrier) {}
   // Blocks some milliseconds. From one thread at a time.
   Result<> wait();
 
  private:
   Result<> wait_by_map();
+  const bool membarrier_;
   Fd outer_, inner_;
 };
 
