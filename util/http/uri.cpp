@@ -74,7 +74,7 @@ Result<RequestTarget> parse_target(std::string_view target) {
     result.path += "/" + *segment;
     result.segments.push_back(*std::move(segment));
   }
-  if (result.path.empty()) result.path = "/";
+  if (result.path.empty()) result.path += '/';
   while (!target.empty()) {
     std::string_view pair = cut(target, '&');
     const auto key = percent_decode(cut(pair, '='), true);
