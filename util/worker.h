@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread for what must not hold up an event loop: writes that wait for the disk. In: a job, and what to do with
+// One thread for what must not hold up an event loop: waits for the disk or the kernel. In: a job, and what to do with
 // its result. Out: the result, on the thread of the event loop. Jobs run one after the other.
 #pragma once
 

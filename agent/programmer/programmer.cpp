@@ -16,9 +16,9 @@
 #include "agent/programmer/session_table.h"
 #include "agent/programmer/slots.h"
 #include "agent/programmer/translate.h"
-#include "agent/programmer/worker.h"
 #include "maps/tables.h"
 #include "util/log.h"
+#include "util/worker.h"
 
 namespace catsbpf::agent {
 
@@ -73,6 +73,7 @@ class LoopProgrammer final : public Programmer {
   void step();
   void publish();
   void after_grace(std::function<void()> action);
+  void wait_for(std::function<Result<>()> job, std::function<void(Result<>)> then);
   void start_grace();
   void start_reclaim();
   void retire();
@@ -100,6 +101,7 @@ class LoopProgrammer final : public Programmer {
   bool begun_ = false;      // the event loop has run
   bool grace_owed_ = true;  // packets may still see the other side: of the last agent's flip, or of ours
   bool scheduled_ = false;
+  bool waiting_ = false;    // for a grace period or a scan, on the worker's thread
   bool reclaim_due_ = false;
   bool backing_off_ = false;
   bool retry_failed_ = false;
@@ -221,7 +223,7 @@ void LoopProgrammer::schedule() {
 
 void LoopProgrammer::step() {
   scheduled_ = false;
-  if (worker_.busy()) return;  // its end comes back here
+  if (waiting_) return;  // its end comes back here
   if (!held_ && begun_ && !services_.stage(std::exchange(retry_failed_, false))) back_off();
   if (services_.changed() && !grace_owed_ && view_error_.empty()) publish();
   if (!services_.changed() && after_grace_.empty()) succeeded();
@@ -261,20 +263,30 @@ void LoopProgrammer::after_grace(std::function<void()> action) {
   schedule();
 }
 
+// A job that blocks, off the event loop; step() does nothing until it has ended.
+void LoopProgrammer::wait_for(std::function<Result<>()> job, std::function<void(Result<>)> then) {
+  waiting_ = true;
+  worker_.run(std::move(job), [this, alive = alive_, then = std::move(then)](Result<> result) {
+    if (!*alive) return;
+    waiting_ = false;
+    then(std::move(result));
+  });
+}
+
 void LoopProgrammer::start_grace() {
   auto actions = std::make_shared<std::vector<std::function<void()>>>(std::exchange(after_grace_, {}));
-  worker_.start([this] { return dataplane_.wait_grace(); },
-                [this, actions](Result<> waited) {
-                  if (!waited) {
-                    view_error_ = waited.error().text();
-                    after_grace_.insert(after_grace_.begin(), actions->begin(), actions->end());
-                    return back_off();
-                  }
-                  grace_owed_ = false;  // no flip happens while the worker is busy
-                  succeeded();
-                  for (const auto &action : *actions) action();
-                  schedule();
-                });
+  wait_for([this] { return dataplane_.wait_grace(); },
+           [this, actions](Result<> waited) {
+             if (!waited) {
+               view_error_ = waited.error().text();
+               after_grace_.insert(after_grace_.begin(), actions->begin(), actions->end());
+               return back_off();
+             }
+             grace_owed_ = false;  // no flip happens meanwhile
+             succeeded();
+             for (const auto &action : *actions) action();
+             schedule();
+           });
 }
 
 void LoopProgrammer::start_reclaim() {
@@ -285,7 +297,7 @@ void LoopProgrammer::start_reclaim() {
   auto scan = std::make_shared<Scan>();
   scan->candidates = slots_.retired();
   if (scan->candidates.empty()) return;
-  worker_.start(
+  wait_for(
       [this, scan]() -> Result<> {
         if (auto waited = dataplane_.wait_grace(); !waited) return waited;
         scan->held = slots_in_use(dataplane_.flows());
