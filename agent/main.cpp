@@ -30,8 +30,8 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-constexpr auto kGoodbye = 200ms;        // for last messages to peers
-constexpr auto kSettle = 3s;            // then next hops are known, and what is off is logged
+constexpr auto kGoodbye = 200ms;  // for last messages to peers
+constexpr auto kSettle = 3s;      // then next hops are known, and what is off is logged
 
 // Declared in the order of need: destroyed the other way round.
 class Agent {
@@ -89,11 +89,13 @@ Result<> Agent::prepare() {
   std::error_code failed;
   std::filesystem::create_directories(config_.state_directory, failed);
   if (failed || access(config_.state_directory.c_str(), W_OK) != 0)
-    return Error{"cannot write to state_directory " + config_.state_directory + ": " + (failed ? failed.message() : std::strerror(errno)),
+    return Error{"cannot write to state_directory " + config_.state_directory + ": " +
+                     (failed ? failed.message() : std::strerror(errno)),
                  "make it writable for catsbpfd, or name another one"};
   const auto folder = std::filesystem::path(config_.operator_socket).parent_path();
   std::filesystem::create_directories(folder, failed);
-  if (failed) return Error{"cannot make " + folder.string() + ": " + failed.message(), "operator_socket needs its folder"};
+  if (failed)
+    return Error{"cannot make " + folder.string() + ": " + failed.message(), "operator_socket needs its folder"};
   return done();
 }
 
@@ -138,7 +140,8 @@ std::vector<double> ring_shares(const maps::Tables &tables) {
     for (uint32_t i = 0; i < service.ring_slots; i++) {
       const std::size_t line = service.ring_first + i / RING_LINE_SLOTS;
       if (line >= lines.size()) break;
-      if (const uint16_t slot = lines[line].slot[i % RING_LINE_SLOTS]; slot < shares.size()) shares[slot] += 1.0 / service.ring_slots;
+      if (const uint16_t slot = lines[line].slot[i % RING_LINE_SLOTS]; slot < shares.size())
+        shares[slot] += 1.0 / service.ring_slots;
     }
   }
   return shares;
@@ -247,7 +250,9 @@ Result<> Agent::start_network_metrics() {
     options.window = config_.network_metric_agent->window;
     options.port = config_.network_metric_agent->port;
     if (auto r = take(NetworkMetricAgent::open(io_, options), network_metrics_); !r) return r;
-    network_metrics_->on_metric([this](const std::string &egress, const cmas::NetworkMetric &metric) { selector_->put_metric(egress, metric); });
+    network_metrics_->on_metric([this](const std::string &egress, const cmas::NetworkMetric &metric) {
+      selector_->put_metric(egress, metric);
+    });
     parts_.network_metrics = network_metrics_.get();
   }
   if (config_.has(Role::kEgress)) {
@@ -262,7 +267,8 @@ Result<> Agent::start_network_metrics() {
 
 void Agent::put_configured_deliveries() {
   std::vector<WantedDelivery> deliveries;
-  for (const auto &instance : config_.instances) deliveries.push_back({instance.cs_id, instance.csci_id, instance.contact, instance.contact6});
+  for (const auto &instance : config_.instances)
+    deliveries.push_back({instance.cs_id, instance.csci_id, instance.contact, instance.contact6});
   programmer_->put_deliveries("configuration", std::move(deliveries));
 }
 
@@ -286,10 +292,11 @@ Result<> Agent::start_service_metrics() {
   options.listen = wanted.listen;
   options.site_clients = wanted.site_clients;
   options.database = config_.state_directory + "/site.db";
-  if (config_.platform) options.resolve_service = [this](const std::string &service_id) -> std::optional<uint32_t> {
-    const auto found = cs_ids_.find(service_id);
-    return found == cs_ids_.end() ? std::nullopt : std::optional(found->second);
-  };
+  if (config_.platform)
+    options.resolve_service = [this](const std::string &service_id) -> std::optional<uint32_t> {
+      const auto found = cs_ids_.find(service_id);
+      return found == cs_ids_.end() ? std::nullopt : std::optional(found->second);
+    };
   if (auto r = take(ServiceMetricAgent::open(io_, options), service_metrics_); !r) return r;
   if (config_.has(Role::kEgress)) service_metrics_->on_rows([this](const auto &rows) { put_site_deliveries(rows); });
   parts_.service_metrics = service_metrics_.get();
@@ -299,8 +306,9 @@ Result<> Agent::start_service_metrics() {
 Result<> Agent::start_apis() {
   if (auto r = take(OperatorApi::open(io_, config_.operator_socket, parts_), operator_api_); !r) return r;
   if (!config_.requests) return done();
-  return take(RequestApi::open(io_, {config_.requests->listen, files(), config_.requests->rate_per_source, config_.requests->token},
-                               selector_->requests()),
+  return take(RequestApi::open(
+                  io_, {config_.requests->listen, files(), config_.requests->rate_per_source, config_.requests->token},
+                  selector_->requests()),
               request_api_);
 }
 
@@ -349,7 +357,8 @@ void Agent::reload() {
     }
     std::string names;
     for (const auto &field : fixed) names += (names.empty() ? "" : ", ") + field;
-    if (!names.empty()) log::warn("a restart will bring these changes into force: {} (packets do not notice a restart)", names);
+    if (!names.empty())
+      log::warn("a restart will bring these changes into force: {} (packets do not notice a restart)", names);
     log::info("configuration reloaded: log_level={}", config_.log_level);
   }
   manager_.ready("node " + config_.node);
@@ -405,8 +414,9 @@ int main(int argc, char **argv) {
   namespace po = boost::program_options;
   std::string file;
   po::options_description options("catsbpfd: the host agent of catsbpf, see catsbpfd(8)");
-  options.add_options()("config,c", po::value(&file)->default_value("/etc/catsbpf/catsbpfd.yaml"), "configuration, see catsbpfd.yaml(5)")(
-      "check", "check the configuration and exit")("uninstall", "detach and remove the data plane of the configuration and exit")(
+  options.add_options()("config,c", po::value(&file)->default_value("/etc/catsbpf/catsbpfd.yaml"),
+                        "configuration, see catsbpfd.yaml(5)")("check", "check the configuration and exit")(
+      "uninstall", "detach and remove the data plane of the configuration and exit")(
       "version", "print the version and exit")("help,h", "print this and exit");
   po::variables_map given;
   try {

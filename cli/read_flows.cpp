@@ -17,16 +17,11 @@ using maps::Tables;
 
 std::string protocol_name(uint8_t protocol) {
   switch (protocol) {
-    case IPPROTO_TCP:
-      return "tcp";
-    case IPPROTO_UDP:
-      return "udp";
-    case IPPROTO_ICMP:
-      return "icmp";
-    case IPPROTO_ICMPV6:
-      return "icmp6";
-    default:
-      return std::to_string(protocol);
+    case IPPROTO_TCP: return "tcp";
+    case IPPROTO_UDP: return "udp";
+    case IPPROTO_ICMP: return "icmp";
+    case IPPROTO_ICMPV6: return "icmp6";
+    default: return std::to_string(protocol);
   }
 }
 

@@ -18,29 +18,20 @@ using maps::Tables;
 
 const char *state_name(const maps::instance &instance) {
   switch (instance.state) {
-    case maps::INSTANCE_ACTIVE:
-      return "active";
-    case maps::INSTANCE_DRAINING:
-      return "draining";
-    case maps::INSTANCE_DEAD:
-      return "dead";
-    case maps::INSTANCE_RETIRED:
-      return "retired";
-    default:
-      return "free";
+    case maps::INSTANCE_ACTIVE: return "active";
+    case maps::INSTANCE_DRAINING: return "draining";
+    case maps::INSTANCE_DEAD: return "dead";
+    case maps::INSTANCE_RETIRED: return "retired";
+    default: return "free";
   }
 }
 
 const char *state_name(const maps::path &path) {
   switch (path.state) {
-    case maps::PATH_RESOLVED:
-      return "resolved";
-    case maps::PATH_UNRESOLVED:
-      return "unresolved";
-    case maps::PATH_DEAD:
-      return "dead";
-    default:
-      return "free";
+    case maps::PATH_RESOLVED: return "resolved";
+    case maps::PATH_UNRESOLVED: return "unresolved";
+    case maps::PATH_DEAD: return "dead";
+    default: return "free";
   }
 }
 

@@ -38,12 +38,9 @@ class HttpRemote : public Remote {
 // Roles that may answer as this API, the usual one first: an agent has one certificate for all its roles.
 std::vector<std::string> roles_of(Api api) {
   switch (api) {
-    case Api::site:
-      return {"service-metric-agent", "path-selector"};
-    case Api::platform:
-      return {"platform"};
-    default:
-      return {"path-selector", "ingress", "service-metric-agent", "egress"};
+    case Api::site: return {"service-metric-agent", "path-selector"};
+    case Api::platform: return {"platform"};
+    default: return {"path-selector", "ingress", "service-metric-agent", "egress"};
   }
 }
 

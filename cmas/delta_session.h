@@ -6,8 +6,8 @@
 #include <map>
 #include <unordered_map>
 
-#include "cmas/site_table.h"
 #include "cmas/proto/session.pb.h"
+#include "cmas/site_table.h"
 
 namespace catsbpf::cmas {
 
@@ -31,7 +31,7 @@ class DeltaSender {
   void acknowledged(uint64_t sequence) { acknowledged_ = std::max(acknowledged_, sequence); }
 
   uint64_t epoch() const { return epoch_; }
-  uint64_t sequence() const { return sequence_; }          // of the last message made
+  uint64_t sequence() const { return sequence_; }  // of the last message made
   uint64_t acknowledged() const { return acknowledged_; }
   // Row behind a handle of this session, for Reserve. A handle is never used for a second row.
   std::optional<RowKey> row_of(uint32_t handle) const;

@@ -22,16 +22,11 @@ Micros scaled(Micros time, const v1::Service &service, uint32_t gas) {
 // Empty when the candidate may be used, as far as it can be judged without the others.
 std::string objection(const v1::Service &service, const Candidate &candidate, const Demand &demand) {
   switch (candidate.state) {
-    case RowState::kActive:
-      break;
-    case RowState::kDraining:
-      return "draining: keeps its flows, takes no new ones";
-    case RowState::kFrozen:
-      return "frozen: its site is silent";
-    case RowState::kUnreachable:
-      return "unreachable: its egress answers no probe";
-    case RowState::kDead:
-      return "dead: removed by its site";
+    case RowState::kActive: break;
+    case RowState::kDraining: return "draining: keeps its flows, takes no new ones";
+    case RowState::kFrozen: return "frozen: its site is silent";
+    case RowState::kUnreachable: return "unreachable: its egress answers no probe";
+    case RowState::kDead: return "dead: removed by its site";
   }
   if (candidate.gas < demand.gas)
     return "free " + std::to_string(candidate.gas) + " < " + std::to_string(demand.gas) + " asked";

@@ -25,9 +25,9 @@ struct RowKey {
 // R024, R036: what a site says of one instance. free() is the GAS that selection sees (decision X1).
 struct Row {
   RowKey key{};
-  uint32_t offered = 0;  // slots; only the site changes it
-  uint32_t in_use = 0;   // slots; only reservations change it
-  double cost = 0;       // price per slot
+  uint32_t offered = 0;    // slots; only the site changes it
+  uint32_t in_use = 0;     // slots; only reservations change it
+  double cost = 0;         // price per slot
   Micros access_delay{0};  // round trip egress to instance
   bool draining = false;
   std::vector<std::string> egresses{};  // best first; empty: those of the site
@@ -52,7 +52,7 @@ struct Candidate {
   std::string site{};
   std::string egress{};
   RowState state = RowState::kActive;
-  uint32_t gas = 0;      // free slots
+  uint32_t gas = 0;  // free slots
   uint32_t offered = 0;
   uint32_t in_use = 0;
   double cost = 0;

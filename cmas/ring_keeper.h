@@ -27,7 +27,7 @@ class RingKeeper {
 
   double threshold_;
   std::shared_ptr<const Ring> ring_ = std::make_shared<const Ring>();  // never null
-  std::vector<RingMember> weighed_;  // that ring_ was built from
+  std::vector<RingMember> weighed_;                                    // that ring_ was built from
 };
 
 }  // namespace catsbpf::cmas

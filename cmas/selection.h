@@ -7,16 +7,16 @@
 #include <vector>
 
 #include "cmas/model.h"
+#include "cmas/proto/service.pb.h"
 #include "cmas/ring.h"
 #include "cmas/ring_keeper.h"
-#include "cmas/proto/service.pb.h"
 #include "util/result.h"
 
 namespace catsbpf::cmas {
 
 // R042: (Service ID, Gas, Cost, Delay); the service is given beside it.
 struct Request {
-  uint32_t gas = 1;             // 0 means 1
+  uint32_t gas = 1;  // 0 means 1
   double cost = 0;
   std::optional<Micros> delay{};  // empty: any
 };
@@ -26,13 +26,13 @@ struct Request {
 struct Verdict {
   Candidate candidate;
   bool eligible = false;
-  double score = 0;     // request: the figure that the policy compares; ring: weight
+  double score = 0;      // request: the figure that the policy compares; ring: weight
   std::string reason{};  // "free 0 < 1 asked", "real delay 25.1 ms > 20 ms asked", "cost distance 0.5"
 };
 
 struct Decision {
-  std::string policy{};          // its name
-  std::string rule{};            // one sentence: which rule decided
+  std::string policy{};  // its name
+  std::string rule{};    // one sentence: which rule decided
   // Request: the best. Ring: the only eligible one, else empty. Index into verdicts.
   std::optional<std::size_t> winner{};
   std::vector<Verdict> verdicts{};  // all candidates, best first; then those not eligible, by CSCI-ID

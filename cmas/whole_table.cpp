@@ -243,7 +243,8 @@ const std::vector<std::string> &WholeTable::egresses_of(const Owned &owned) cons
 // change it with every measurement. A path that is down is the last choice, after a drained one.
 const std::string *WholeTable::choose_egress(const std::vector<std::string> &egresses) const {
   const auto rank = [&](const std::string &egress) {
-    return std::tuple(silent_egresses_.contains(egress), drained_egresses_.contains(egress), !metrics_.contains(egress));
+    return std::tuple(silent_egresses_.contains(egress), drained_egresses_.contains(egress),
+                      !metrics_.contains(egress));
   };
   const auto best = std::min_element(egresses.begin(), egresses.end(),
                                      [&](const auto &a, const auto &b) { return rank(a) < rank(b); });

@@ -16,9 +16,9 @@ namespace catsbpf::cmas {
 
 // What the C-NMA knows of the way to one egress (R037).
 struct NetworkMetric {
-  Micros delay{0};    // round trip, median of the window
+  Micros delay{0};  // round trip, median of the window
   Micros jitter{0};
-  double loss = 0;    // 0..1
+  double loss = 0;  // 0..1
   TimePoint measured{};
   bool answers = true;  // false: the path is down
 };

@@ -35,7 +35,8 @@ std::string describe(const MapShape &shape) {
 }
 
 Result<Map> Map::open_pinned(const std::string &path, Access access) {
-  LIBBPF_OPTS(bpf_obj_get_opts, options, .file_flags = access == Access::kReadOnly ? static_cast<uint32_t>(BPF_F_RDONLY) : 0u);
+  LIBBPF_OPTS(bpf_obj_get_opts, options,
+              .file_flags = access == Access::kReadOnly ? static_cast<uint32_t>(BPF_F_RDONLY) : 0u);
   Fd fd(bpf_obj_get_opts(path.c_str(), &options));
   if (!fd.valid()) {
     const int code = errno;

@@ -13,9 +13,9 @@ namespace catsbpf::maps {
 namespace {
 
 constexpr const char *kMapNames[] = {
-    "control",   "secret",   "interfaces", "view_headers", "locators",          "services",          "rings",
-    "instances", "paths",    "deliveries", "sessions",     "flows",             "flow_records",      "sweep",
-    "outcomes",  "instance_counters",      "delivery_counters", "flow_counters"};
+    "control",      "secret",    "interfaces", "view_headers",      "locators",          "services",
+    "rings",        "instances", "paths",      "deliveries",        "sessions",          "flows",
+    "flow_records", "sweep",     "outcomes",   "instance_counters", "delivery_counters", "flow_counters"};
 
 Result<Map> open_map(const std::string &directory, const char *name) {
   return Map::open_pinned(map_pin(directory, name), Access::kReadOnly);
@@ -105,7 +105,8 @@ Result<> PinnedTables::check_layout() const {
   auto map = open_map(directory_, "control");
   if (!map) {
     if (map.error().code == ENOENT)
-      return Error{"nothing is pinned at " + directory_, "is catsbpfd set up here? name its pin directory by --pins", ENOENT};
+      return Error{"nothing is pinned at " + directory_, "is catsbpfd set up here? name its pin directory by --pins",
+                   ENOENT};
     return map.error();
   }
   std::vector<char> value(map->shape().value_bytes);
@@ -155,8 +156,8 @@ Result<std::vector<Tables::MapInfo>> PinnedTables::maps() const {
     auto map = open_map(directory_, name);
     if (!map) return map.error();
     const MapShape &shape = map->shape();
-    infos.push_back({name, map_type_name(shape.type), shape.key_bytes, shape.value_bytes, shape.entries,
-                     map->memory_bytes()});
+    infos.push_back(
+        {name, map_type_name(shape.type), shape.key_bytes, shape.value_bytes, shape.entries, map->memory_bytes()});
   }
   return infos;
 }

@@ -23,8 +23,8 @@ class Tables {
   virtual ~Tables() = default;
 
   virtual const struct control &control() const = 0;
-  virtual const struct view_header &view_header() const = 0;          // of the side in force
-  virtual std::span<const struct locator> locators() const = 0;       // of the side in force
+  virtual const struct view_header &view_header() const = 0;     // of the side in force
+  virtual std::span<const struct locator> locators() const = 0;  // of the side in force
   virtual std::span<const struct service_record> services() const = 0;
   virtual std::span<const struct ring_line> rings() const = 0;
   virtual std::span<const struct instance> instances() const = 0;
@@ -37,7 +37,7 @@ class Tables {
   virtual Result<struct sweep> sweep() const = 0;
 
   // Sums over all CPUs.
-  virtual Result<std::vector<struct counter>> outcomes() const = 0;          // [enum outcome]
+  virtual Result<std::vector<struct counter>> outcomes() const = 0;  // [enum outcome]
   virtual Result<struct counter> instance_counter(uint32_t slot) const = 0;
   virtual Result<struct counter> delivery_counter(uint32_t index) const = 0;
   virtual Result<struct flow_counters> flow_counters() const = 0;
@@ -54,7 +54,7 @@ class Tables {
 };
 
 // ---- addresses ----
-std::optional<address> parse_address(const std::string &text);   // IPv4 or IPv6
+std::optional<address> parse_address(const std::string &text);  // IPv4 or IPv6
 std::string format_address(const address &a);
 bool is_ipv4(const address &a);
 

@@ -25,7 +25,8 @@ uint32_t instance_of(Dataplane &dataplane, uint64_t word) {
 
 }  // namespace
 
-boost::asio::awaitable<std::map<uint32_t, uint32_t>> flows_of(Dataplane &dataplane, maps::address client, uint32_t cs_id) {
+boost::asio::awaitable<std::map<uint32_t, uint32_t>> flows_of(Dataplane &dataplane, maps::address client,
+                                                              uint32_t cs_id) {
   std::map<uint32_t, uint32_t> found;
   const auto executor = co_await boost::asio::this_coro::executor;
   const auto records = dataplane.flow_records();
@@ -38,7 +39,8 @@ boost::asio::awaitable<std::map<uint32_t, uint32_t>> flows_of(Dataplane &datapla
     const auto &entry = lines[i / FLOW_LINE_ENTRIES].entry[i % FLOW_LINE_ENTRIES];
     if (__atomic_load_n(&entry.word, __ATOMIC_RELAXED) != record.word) continue;  // of a flow that ended
     if (is_over(entry, record, dataplane.jiffies())) continue;
-    if (record.service < services.size() && services[record.service].cs_id == cs_id) found[instance_of(dataplane, record.word)]++;
+    if (record.service < services.size() && services[record.service].cs_id == cs_id)
+      found[instance_of(dataplane, record.word)]++;
   }
   co_return found;
 }

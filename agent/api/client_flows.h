@@ -12,6 +12,7 @@
 namespace catsbpf::agent {
 
 // CSCI-ID -> number of flows; 0: plain routing.
-boost::asio::awaitable<std::map<uint32_t, uint32_t>> flows_of(Dataplane &dataplane, maps::address client, uint32_t cs_id);
+boost::asio::awaitable<std::map<uint32_t, uint32_t>> flows_of(Dataplane &dataplane, maps::address client,
+                                                              uint32_t cs_id);
 
 }  // namespace catsbpf::agent

@@ -46,7 +46,9 @@ void what_comes_first(v1::Explanation &explanation, const Parts &parts) {
     if (bypass) explanation.set_rule(explanation.rule() + "; bypass is on: a grant pins nothing until it is off");
     return;
   }
-  if (bypass) return decide(explanation, "bypass", 0, "bypass is on: new flows follow plain routing; neither session nor ring has a say");
+  if (bypass)
+    return decide(explanation, "bypass", 0,
+                  "bypass is on: new flows follow plain routing; neither session nor ring has a say");
   if (!explanation.client().empty()) session_of_client(explanation, parts);
   const std::string state = parts.programmer->state();
   if (explanation.decided_by() == "ring" && state != "in sync")

@@ -17,7 +17,8 @@ using http::Response;
 std::string flows_text(const std::map<uint32_t, uint32_t> &flows) {
   std::string text;
   for (const auto &[csci_id, count] : flows)
-    text += (text.empty() ? "" : ", ") + std::to_string(count) + (csci_id ? " on CSCI-ID " + std::to_string(csci_id) : " by plain routing");
+    text += (text.empty() ? "" : ", ") + std::to_string(count) +
+            (csci_id ? " on CSCI-ID " + std::to_string(csci_id) : " by plain routing");
   return text.empty() ? "" : "live flows stay where they are: " + text;
 }
 
@@ -84,16 +85,19 @@ class Api : public OperatorApi {
   }
 
   Response lacks_role(const std::string &path) const {
-    return refusal({"agent " + parts_.config->node + " has no role that knows " + path, "ask an agent with role path-selector", ENOENT});
+    return refusal({"agent " + parts_.config->node + " has no role that knows " + path,
+                    "ask an agent with role path-selector", ENOENT});
   }
 
   awaitable<Response> explain(Request request) {
     const std::string client = request.query["client"];
     const auto address = maps::parse_address(client);
     if (!client.empty() && !address)
-      co_return refusal({"client: '" + client + "' is not an address", "an IPv4 or IPv6 address, without prefix length", EINVAL});
+      co_return refusal(
+          {"client: '" + client + "' is not an address", "an IPv4 or IPv6 address, without prefix length", EINVAL});
     if (request.query["service"].empty())
-      co_return refusal({"service: is missing", "GET /v1/explain?service=SERVICE[&client=ADDRESS][&gas=&cost=&delay_ms=]", EINVAL});
+      co_return refusal(
+          {"service: is missing", "GET /v1/explain?service=SERVICE[&client=ADDRESS][&gas=&cost=&delay_ms=]", EINVAL});
     const auto wish = request_in(request);
     if (!wish) co_return refusal(wish.error());
     auto explanation = parts_.selector->explain(request.query["service"], *wish);
@@ -146,7 +150,8 @@ class Api : public OperatorApi {
 
 }  // namespace
 
-Result<std::unique_ptr<OperatorApi>> OperatorApi::open(boost::asio::io_context &io, const std::string &socket, const Parts &parts) {
+Result<std::unique_ptr<OperatorApi>> OperatorApi::open(boost::asio::io_context &io, const std::string &socket,
+                                                       const Parts &parts) {
   http::ServerOptions options;
   options.listen = socket;
   auto server = http::Server::open(io, std::move(options));

@@ -14,7 +14,8 @@ namespace catsbpf::agent {
 class OperatorApi {
  public:
   // `parts` and what they point to outlive the API. Fails naming the socket.
-  static Result<std::unique_ptr<OperatorApi>> open(boost::asio::io_context &io, const std::string &socket, const Parts &parts);
+  static Result<std::unique_ptr<OperatorApi>> open(boost::asio::io_context &io, const std::string &socket,
+                                                   const Parts &parts);
   virtual ~OperatorApi() = default;
   virtual void stop() = 0;
 };

@@ -13,7 +13,8 @@ namespace catsbpf::agent {
 class RateLimit {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
-  explicit RateLimit(uint32_t per_second, std::size_t max_sources = 65'536) : per_second_(per_second), max_sources_(max_sources) {}
+  explicit RateLimit(uint32_t per_second, std::size_t max_sources = 65'536)
+      : per_second_(per_second), max_sources_(max_sources) {}
 
   // Takes one token of the source's; false when there is none, or no room to remember another source.
   bool take(const std::string &source, TimePoint now);

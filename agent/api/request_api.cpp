@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/api/request_api.h"
 
-#include <boost/asio/this_coro.hpp>
 #include <openssl/crypto.h>
+#include <boost/asio/this_coro.hpp>
 
 #include <sstream>
 
@@ -21,7 +21,8 @@ using http::Response;
 
 std::string client_of(const Request &request) {
   auto source = request.source.value_or(asio::ip::address{});
-  if (source.is_v6() && source.to_v6().is_v4_mapped()) source = asio::ip::make_address_v4(asio::ip::v4_mapped, source.to_v6());
+  if (source.is_v6() && source.to_v6().is_v4_mapped())
+    source = asio::ip::make_address_v4(asio::ip::v4_mapped, source.to_v6());
   return source.to_string();
 }
 
@@ -117,7 +118,8 @@ class Api : public RequestApi {
     if (token_.empty()) return std::nullopt;
     const auto given = request.headers.find("authorization");
     if (given != request.headers.end() && same_token(given->second, token_)) return std::nullopt;
-    auto response = http::failure(401, {"the request carries no valid token", "send the header Authorization: Bearer TOKEN"});
+    auto response =
+        http::failure(401, {"the request carries no valid token", "send the header Authorization: Bearer TOKEN"});
     response.headers["WWW-Authenticate"] = "Bearer";
     return response;
   }
@@ -125,7 +127,9 @@ class Api : public RequestApi {
   awaitable<Response> post(Request request, std::string client) {
     v1::ServiceRequest wish;
     if (auto parsed = http::parse(request, wish); !parsed) co_return http::failure(400, parsed.error());
-    if (wish.service_id().empty()) co_return refusal({"service_id: is missing", "{\"service_id\": \"AR1\", \"gas\": 1, \"cost\": 3, \"delay_ms\": 20}", EINVAL});
+    if (wish.service_id().empty())
+      co_return refusal(
+          {"service_id: is missing", "{\"service_id\": \"AR1\", \"gas\": 1, \"cost\": 3, \"delay_ms\": 20}", EINVAL});
     const auto outcome = co_await desk_.request(wish, client);
     if (!outcome) co_return refusal(outcome.error());
     if (!outcome->answer.success()) co_return refuse(*outcome);
@@ -170,7 +174,8 @@ class Api : public RequestApi {
 
 }  // namespace
 
-Result<std::unique_ptr<RequestApi>> RequestApi::open(boost::asio::io_context &io, RequestApiOptions options, RequestDesk &desk) {
+Result<std::unique_ptr<RequestApi>> RequestApi::open(boost::asio::io_context &io, RequestApiOptions options,
+                                                     RequestDesk &desk) {
   auto tls = tls::server_context(options.tls, tls::PeerCertificate::kNone);
   if (!tls) return tls.error();
   http::ServerOptions server_options;

@@ -26,10 +26,11 @@ struct RequestApiOptions {
 class RequestApi {
  public:
   // `desk` outlives the API. Fails naming the address or the TLS file.
-  static Result<std::unique_ptr<RequestApi>> open(boost::asio::io_context &io, RequestApiOptions options, RequestDesk &desk);
+  static Result<std::unique_ptr<RequestApi>> open(boost::asio::io_context &io, RequestApiOptions options,
+                                                  RequestDesk &desk);
   virtual ~RequestApi() = default;
   virtual void set_limits(uint32_t rate_per_source, const std::string &token) = 0;  // reload
-  virtual std::string endpoint() const = 0;  // where it listens (port 0: which)
+  virtual std::string endpoint() const = 0;                                         // where it listens (port 0: which)
   virtual void stop() = 0;
 };
 

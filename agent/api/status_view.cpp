@@ -14,7 +14,8 @@ namespace {
 double age_s(uint64_t monotonic_ns) {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9 - static_cast<double>(monotonic_ns) / 1e9;
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9 -
+         static_cast<double>(monotonic_ns) / 1e9;
 }
 
 // What the kernel uses: the stricter of the interface's and the host's.
@@ -61,7 +62,8 @@ void add_tables(const Parts &parts, v1::Status &status) {
   status.set_view_epoch(header.epoch);
   status.set_view_age_s(header.published_ns ? age_s(header.published_ns) : 0);
   const auto &control = parts.tables->control();
-  if (control.hz) status.set_heartbeat_age_s(static_cast<double>(parts.tables->jiffies() - control.heartbeat) / control.hz);
+  if (control.hz)
+    status.set_heartbeat_age_s(static_cast<double>(parts.tables->jiffies() - control.heartbeat) / control.hz);
   status.set_flow_capacity(parts.tables->flows().size() * FLOW_LINE_ENTRIES);
   if (const auto flows = parts.tables->flow_counters())
     status.set_flows(flows->inserted - std::min(flows->inserted, flows->expired + flows->displaced));
@@ -94,10 +96,12 @@ std::vector<std::string> warnings_view(const Parts &parts) {
   }
   for (const auto &interface : parts.config->interfaces)
     if (interface.sides.contains("underlay") && rp_filter(interface.name) == 1)
-      all.push_back("rp_filter is strict on " + interface.name + ": packets that the tc program sends may be dropped; set it to 2 or 0");
+      all.push_back("rp_filter is strict on " + interface.name +
+                    ": packets that the tc program sends may be dropped; set it to 2 or 0");
   if (parts.programmer) {
     for (auto &text : parts.programmer->warnings()) all.push_back(std::move(text));
-    if (const auto state = parts.programmer->state(); state.rfind("dirty", 0) == 0) all.push_back("the data plane is " + state);
+    if (const auto state = parts.programmer->state(); state.rfind("dirty", 0) == 0)
+      all.push_back("the data plane is " + state);
   }
   if (parts.selector)
     for (auto &text : parts.selector->warnings()) all.push_back(std::move(text));

@@ -103,7 +103,8 @@ v1::InstanceList instances_view(const Parts &parts) {
   if (parts.selector)
     for (const auto &candidate : parts.selector->table().all()) *list.add_instances() = instance_of(parts, candidate);
   else if (parts.service_metrics)
-    for (const auto &[key, row] : parts.service_metrics->table().rows()) *list.add_instances() = instance_of(parts, row);
+    for (const auto &[key, row] : parts.service_metrics->table().rows())
+      *list.add_instances() = instance_of(parts, row);
   return list;
 }
 

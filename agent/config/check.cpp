@@ -16,26 +16,34 @@ void distinct(const List &list, const std::string &field, const std::string &wha
   for (std::size_t i = 0; i < list.size(); i++)
     for (std::size_t j = 0; j < i; j++)
       if (const std::string same = key(list[i]); !same.empty() && same == key(list[j])) {
-        problems.at(field + "[" + std::to_string(i) + "]", what + " " + same + " is also that of " + field + "[" + std::to_string(j) + "]");
+        problems.at(field + "[" + std::to_string(i) + "]",
+                    what + " " + same + " is also that of " + field + "[" + std::to_string(j) + "]");
         break;
       }
 }
 
 void check_names(const Config &config, Problems &problems) {
-  distinct(config.interfaces, "interfaces", "name", [](const auto &i) { return i.name; }, problems);
-  distinct(config.forwarders, "forwarders", "name", [](const auto &f) { return f.name; }, problems);
-  distinct(config.forwarders, "forwarders", "address", [](const auto &f) { return f.address; }, problems);
-  distinct(config.instances, "instances", "cs_id and csci_id",
-           [](const auto &i) { return std::to_string(i.cs_id) + " " + std::to_string(i.csci_id); }, problems);
+  distinct(
+      config.interfaces, "interfaces", "name", [](const auto &i) { return i.name; }, problems);
+  distinct(
+      config.forwarders, "forwarders", "name", [](const auto &f) { return f.name; }, problems);
+  distinct(
+      config.forwarders, "forwarders", "address", [](const auto &f) { return f.address; }, problems);
+  distinct(
+      config.instances, "instances", "cs_id and csci_id",
+      [](const auto &i) { return std::to_string(i.cs_id) + " " + std::to_string(i.csci_id); }, problems);
   if (config.path_selector)
-    distinct(config.path_selector->agents, "path_selector.agents", "name", [](const auto &a) { return a.name; }, problems);
+    distinct(
+        config.path_selector->agents, "path_selector.agents", "name", [](const auto &a) { return a.name; }, problems);
   if (config.service_metric_agent) {
-    distinct(config.service_metric_agent->path_selectors, "service_metric_agent.path_selectors", "name",
-             [](const auto &p) { return p.name; }, problems);
+    distinct(
+        config.service_metric_agent->path_selectors, "service_metric_agent.path_selectors", "name",
+        [](const auto &p) { return p.name; }, problems);
     for (const auto *list : {&config.service_metric_agent->egresses, &config.service_metric_agent->site_clients})
       for (const auto &word : *list)
         if (!valid_name(word))
-          problems.at("service_metric_agent", "'" + word + "' is not a name", "a name has 1 to 63 letters, digits, '.', '_' and '-'");
+          problems.at("service_metric_agent", "'" + word + "' is not a name",
+                      "a name has 1 to 63 letters, digits, '.', '_' and '-'");
   }
   for (std::size_t i = 0; i < config.forwarders.size(); i++) {
     const std::string field = "forwarders[" + std::to_string(i) + "]";
@@ -47,7 +55,8 @@ void check_names(const Config &config, Problems &problems) {
 }
 
 // A section that a role needs, and no section without its role.
-void section_of_role(const Config &config, Problems &problems, Role role, const std::string &field, bool there, bool needed) {
+void section_of_role(const Config &config, Problems &problems, Role role, const std::string &field, bool there,
+                     bool needed) {
   if (needed && config.has(role) && !there)
     problems.at(field, std::string("is missing: role ") + name(role) + " needs it", "see catsbpfd.yaml(5)");
   if (!config.has(role) && there)
@@ -56,7 +65,8 @@ void section_of_role(const Config &config, Problems &problems, Role role, const 
 }
 
 void need_side(const Config &config, Problems &problems, Role role, const std::string &side) {
-  if (std::none_of(config.interfaces.begin(), config.interfaces.end(), [&](const auto &i) { return i.sides.contains(side); }))
+  if (std::none_of(config.interfaces.begin(), config.interfaces.end(),
+                   [&](const auto &i) { return i.sides.contains(side); }))
     problems.at("interfaces", std::string("role ") + name(role) + " needs an interface of side " + side,
                 "add - { name: IFNAME, side: " + side + " }");
 }
@@ -65,8 +75,10 @@ void check_roles(Config &config, Problems &problems) {
   const bool ingress = config.has(Role::kIngress), selector = config.has(Role::kPathSelector);
   if (config.roles.empty() && problems.has("roles")) problems.at("roles", "no role is given");
   if (ingress != selector)
-    problems.at("roles", ingress ? "ingress needs path-selector on the same agent" : "path-selector needs ingress on the same agent",
-                "views are not sent between agents yet: give both roles");
+    problems.at(
+        "roles",
+        ingress ? "ingress needs path-selector on the same agent" : "path-selector needs ingress on the same agent",
+        "views are not sent between agents yet: give both roles");
   if (config.has(Role::kNetworkMetricAgent) && !selector)
     problems.at("roles", "network-metric-agent needs path-selector on the same agent");
   if (selector && config.has(Role::kServiceMetricAgent))
@@ -77,8 +89,10 @@ void check_roles(Config &config, Problems &problems) {
   // A C-SMA may ask the platform too, for the CS-ID of a Service ID, and an egress for the addresses of services.
   if (!config.has(Role::kServiceMetricAgent) && !config.has(Role::kEgress))
     section_of_role(config, problems, Role::kPathSelector, "platform", config.platform.has_value(), true);
-  section_of_role(config, problems, Role::kServiceMetricAgent, "service_metric_agent", config.service_metric_agent.has_value(), true);
-  section_of_role(config, problems, Role::kNetworkMetricAgent, "network_metric_agent", config.network_metric_agent.has_value(), false);
+  section_of_role(config, problems, Role::kServiceMetricAgent, "service_metric_agent",
+                  config.service_metric_agent.has_value(), true);
+  section_of_role(config, problems, Role::kNetworkMetricAgent, "network_metric_agent",
+                  config.network_metric_agent.has_value(), false);
   section_of_role(config, problems, Role::kIngress, "requests", config.requests.has_value(), false);
   section_of_role(config, problems, Role::kEgress, "instances", !config.instances.empty(), false);
   section_of_role(config, problems, Role::kEgress, "reflector", config.reflector_port.has_value(), false);
@@ -103,7 +117,8 @@ void check_tls(const Config &config, Problems &problems) {
   const bool selector = config.has(Role::kPathSelector), agent = config.has(Role::kServiceMetricAgent);
   if (!config.tls) {
     if (selector || agent)
-      problems.at("tls", std::string("is missing: role ") + name(selector ? Role::kPathSelector : Role::kServiceMetricAgent) + " needs a certificate");
+      problems.at("tls", std::string("is missing: role ") +
+                             name(selector ? Role::kPathSelector : Role::kServiceMetricAgent) + " needs a certificate");
     return;
   }
   if (config.tls->certificate.empty()) return;  // said already
@@ -129,7 +144,8 @@ void check_platform(const Config &config, Problems &problems) {
       problems.at("platform.name", "is missing: the name in the platform's certificate");
   } else if (begins("http://")) {
     if (!begins("http://127.") && !begins("http://localhost") && !begins("http://[::1]"))
-      problems.at("platform.url", url + " is neither https nor of this host", "services decide where traffic goes: use https://");
+      problems.at("platform.url", url + " is neither https nor of this host",
+                  "services decide where traffic goes: use https://");
   } else {
     problems.at("platform.url", "'" + url + "' is not a URL", "write https://ADDRESS:PORT");
   }

@@ -66,7 +66,8 @@ void read_interfaces(Section &top, Config &config, Problems &problems) {
     section.require("name", "the interface's name");
     section.require("side", "client, underlay or service");
     section.finish();
-    if (interface.name.size() > 15) problems.at(section.path("name"), "'" + interface.name + "' is longer than 15 characters");
+    if (interface.name.size() > 15)
+      problems.at(section.path("name"), "'" + interface.name + "' is longer than 15 characters");
     for (const auto &side : sides) {
       if (side == "client" || side == "underlay" || side == "service")
         interface.sides.insert(side);

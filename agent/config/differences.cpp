@@ -19,7 +19,9 @@ std::vector<std::pair<std::string, std::string>> fixed_fields(const Config &c) {
   };
   const char sep = '\x1f';
   put("node", [&](auto &o) { o << c.node; });
-  put("roles", [&](auto &o) { for (const Role role : c.roles) o << name(role) << sep; });
+  put("roles", [&](auto &o) {
+    for (const Role role : c.roles) o << name(role) << sep;
+  });
   put("state_directory", [&](auto &o) { o << c.state_directory; });
   put("pin_directory", [&](auto &o) { o << c.pin_directory; });
   put("operator_socket", [&](auto &o) { o << c.operator_socket; });
@@ -27,17 +29,23 @@ std::vector<std::pair<std::string, std::string>> fixed_fields(const Config &c) {
   put("tls", [&](auto &o) {
     if (c.tls) o << c.tls->domain << sep << c.tls->certificate << sep << c.tls->key << sep << c.tls->authority;
   });
-  put("tunnel", [&](auto &o) { if (c.tunnel) o << c.tunnel->address << sep << c.tunnel->vni; });
+  put("tunnel", [&](auto &o) {
+    if (c.tunnel) o << c.tunnel->address << sep << c.tunnel->vni;
+  });
   put("interfaces", [&](auto &o) {
     for (const auto &i : c.interfaces) {
       o << i.name << sep << i.mode;
       for (const auto &side : i.sides) o << sep << side;
     }
   });
-  put("forwarders", [&](auto &o) { for (const auto &f : c.forwarders) o << f.name << sep << f.address << sep; });
+  put("forwarders", [&](auto &o) {
+    for (const auto &f : c.forwarders) o << f.name << sep << f.address << sep;
+  });
   put("flow_table", [&](auto &o) { o << c.flow_entries; });
   put("icmp_source", [&](auto &o) { o << c.icmp_source4 << sep << c.icmp_source6; });
-  put("platform", [&](auto &o) { if (c.platform) o << c.platform->url << sep << c.platform->name; });
+  put("platform", [&](auto &o) {
+    if (c.platform) o << c.platform->url << sep << c.platform->name;
+  });
   put("path_selector", [&](auto &o) {
     if (!c.path_selector) return;
     const auto &s = *c.path_selector;
@@ -55,8 +63,12 @@ std::vector<std::pair<std::string, std::string>> fixed_fields(const Config &c) {
   put("network_metric_agent", [&](auto &o) {
     if (const auto &n = c.network_metric_agent) o << n->interval.count() << sep << n->window << sep << n->port;
   });
-  put("requests", [&](auto &o) { if (c.requests) o << c.requests->listen; });
-  put("reflector", [&](auto &o) { if (c.reflector_port) o << *c.reflector_port; });
+  put("requests", [&](auto &o) {
+    if (c.requests) o << c.requests->listen;
+  });
+  put("reflector", [&](auto &o) {
+    if (c.reflector_port) o << *c.reflector_port;
+  });
   return all;
 }
 

@@ -36,7 +36,8 @@ Section::Section(YAML::Node node, std::string path, Problems &problems)
       continue;
     }
     const auto field = entry.first.Scalar();
-    if (!seen.insert(field).second) problems_.add(line, this->path(field.c_str()), "is given twice", "keep one of them");
+    if (!seen.insert(field).second)
+      problems_.add(line, this->path(field.c_str()), "is given twice", "keep one of them");
     problems_.saw(this->path(field.c_str()), line);
   }
 }
@@ -101,7 +102,9 @@ bool Section::address(const char *field, std::string &into, Family family) {
     into = *value;
     return true;
   }
-  const char *wanted = family == Family::kV4 ? "an IPv4 address" : family == Family::kV6 ? "an IPv6 address" : "an address";
+  const char *wanted = family == Family::kV4   ? "an IPv4 address"
+                       : family == Family::kV6 ? "an IPv6 address"
+                                               : "an address";
   wrong(field, quoted(*value) + " is not " + wanted);
   return false;
 }

@@ -28,8 +28,8 @@ class Section {
   bool name(const char *field, std::string &into);  // letters, digits, . _ -
   bool one_of(const char *field, std::string &into, const std::vector<std::string> &known);
   bool address(const char *field, std::string &into, Family family);
-  bool endpoint(const char *field, std::string &into);  // "ADDRESS:PORT", "[ADDRESS6]:PORT"
-  bool file(const char *field, std::string &into, const std::string &folder);  // readable; made absolute
+  bool endpoint(const char *field, std::string &into);                              // "ADDRESS:PORT", "[ADDRESS6]:PORT"
+  bool file(const char *field, std::string &into, const std::string &folder);       // readable; made absolute
   bool directory(const char *field, std::string &into, const std::string &folder);  // made absolute
   bool duration(const char *field, std::chrono::milliseconds &into, std::chrono::milliseconds least,
                 std::chrono::milliseconds most);

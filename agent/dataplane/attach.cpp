@@ -77,14 +77,16 @@ void remove_qdisc(const std::string &pin_directory, uint32_t ifindex) {
   if (!netlink || netlink->has_filters(ifindex)) return;
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex),
               .attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
-  if (const int error = bpf_tc_hook_destroy(&hook); error != 0 && error != -ENOENT && error != -EINVAL && error != -ENODEV)
+  if (const int error = bpf_tc_hook_destroy(&hook);
+      error != 0 && error != -ENOENT && error != -EINVAL && error != -ENODEV)
     log::warn("cannot remove the clsact qdisc ifindex={} error={}", ifindex, std::strerror(-error));
 }
 
 void detach_slow(uint32_t ifindex) {
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
   LIBBPF_OPTS(bpf_tc_opts, options, .handle = kSlowHandle, .priority = kSlowPriority);
-  if (const int error = bpf_tc_detach(&hook, &options); error != 0 && error != -ENOENT && error != -EINVAL && error != -ENODEV)
+  if (const int error = bpf_tc_detach(&hook, &options);
+      error != 0 && error != -ENOENT && error != -EINVAL && error != -ENODEV)
     log::warn("cannot remove the tc filter ifindex={} error={}", ifindex, std::strerror(-error));
 }
 
@@ -121,7 +123,8 @@ bool xdp_in_place(const Fd &link, const InterfaceOptions &interface, uint32_t if
 
 Result<> attach_slow(const std::string &pin_directory, const std::string &interface, uint32_t ifindex, int program) {
   if (const int error = make_qdisc(pin_directory, ifindex); error != 0)
-    return system_error("cannot make the clsact qdisc of " + interface, -error, "the kernel needs NET_CLS_ACT and NET_SCH_INGRESS");
+    return system_error("cannot make the clsact qdisc of " + interface, -error,
+                        "the kernel needs NET_CLS_ACT and NET_SCH_INGRESS");
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
   LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program, .flags = BPF_TC_F_REPLACE, .handle = kSlowHandle,
               .priority = kSlowPriority);

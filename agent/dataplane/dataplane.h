@@ -16,17 +16,17 @@ namespace catsbpf::agent {
 
 struct InterfaceOptions {
   std::string name;
-  uint32_t side = 0;      // maps::interface_side, or-ed
-  std::string mode;       // "native" or "generic"
+  uint32_t side = 0;  // maps::interface_side, or-ed
+  std::string mode;   // "native" or "generic"
 };
 
 // How long the end of an agent that was killed may take, threads in the kernel and all.
 inline constexpr std::chrono::milliseconds kLockPatience{3000};
 
 struct DataplaneOptions {
-  std::string pin_directory;             // on a bpffs; made if missing
-  uint32_t flow_entries = 1 << 19;       // rounded up to a power of two; pins of another size stay as they are
-  uint32_t ring_lines = 1 << 17;         // pool of 64-byte lines; the same
+  std::string pin_directory;        // on a bpffs; made if missing
+  uint32_t flow_entries = 1 << 19;  // rounded up to a power of two; pins of another size stay as they are
+  uint32_t ring_lines = 1 << 17;    // pool of 64-byte lines; the same
   std::vector<InterfaceOptions> interfaces;
   std::chrono::milliseconds lock_patience = kLockPatience;
 };

@@ -21,8 +21,14 @@ void mix(uint64_t &hash, const void *data, size_t bytes) {
 }  // namespace
 
 FakeDataplane::FakeDataplane(uint32_t ring_lines, uint32_t flow_lines)
-    : view_headers_(2), locators_(2 * MAX_LOCATORS), services_(2 * MAX_SERVICES), rings_(ring_lines),
-      instances_(MAX_INSTANCES), paths_(MAX_PATHS), deliveries_(MAX_DELIVERIES), flows_(flow_lines),
+    : view_headers_(2),
+      locators_(2 * MAX_LOCATORS),
+      services_(2 * MAX_SERVICES),
+      rings_(ring_lines),
+      instances_(MAX_INSTANCES),
+      paths_(MAX_PATHS),
+      deliveries_(MAX_DELIVERIES),
+      flows_(flow_lines),
       flow_records_(flow_lines * FLOW_LINE_ENTRIES) {
   control_.layout = CATSBPF_LAYOUT;
   control_.hz = 250;
@@ -105,7 +111,8 @@ void FakeDataplane::check_complete(uint32_t side) {
     }
     for (uint16_t slot : ring_of(side, record.cs_id)) {
       const maps::instance &instance = instances_[slot];
-      if (instance.cs_id != record.cs_id || instance.state == maps::INSTANCE_FREE || instance.state == maps::INSTANCE_RETIRED)
+      if (instance.cs_id != record.cs_id || instance.state == maps::INSTANCE_FREE ||
+          instance.state == maps::INSTANCE_RETIRED)
         broken.push_back(name + ": ring names slot " + std::to_string(slot) + " that is not its instance");
       else if (instance.path == 0 || paths_[instance.path].state == maps::PATH_FREE)
         broken.push_back(name + ": slot " + std::to_string(slot) + " has no path");
@@ -150,7 +157,8 @@ uint32_t FakeDataplane::service_at(const std::string &text, uint8_t protocol, ui
     for (uint32_t probe = 0; probe < LOCATOR_PROBES; ++probe) {
       uint32_t at = (maps::locator_hash(prefix, length.length, header.locator_seed) + probe) % MAX_LOCATORS;
       if (table[at].kind == maps::LOCATOR_FREE) break;
-      if (table[at].chained || table[at].length != length.length || std::memcmp(&table[at].prefix, &prefix, sizeof prefix) != 0)
+      if (table[at].chained || table[at].length != length.length ||
+          std::memcmp(&table[at].prefix, &prefix, sizeof prefix) != 0)
         continue;
       for (uint32_t step = 0; step < LOCATOR_CHAIN; ++step) {
         const maps::locator &rule = table[at];

@@ -21,7 +21,9 @@ class FakeDataplane final : public Dataplane {
 
   maps::control &control() override { return control_; }
   maps::view_header &view_header(int side) override { return view_headers_[side]; }
-  std::span<maps::locator> locators(int side) override { return std::span(locators_).subspan(side * MAX_LOCATORS, MAX_LOCATORS); }
+  std::span<maps::locator> locators(int side) override {
+    return std::span(locators_).subspan(side * MAX_LOCATORS, MAX_LOCATORS);
+  }
   std::span<maps::service_record> services(int side) override {
     return std::span(services_).subspan(side * MAX_SERVICES, MAX_SERVICES);
   }
@@ -51,12 +53,12 @@ class FakeDataplane final : public Dataplane {
   void clear_flows();
 
   // For tests to set and to read.
-  uint64_t now = 1'000'000;          // jiffies
+  uint64_t now = 1'000'000;  // jiffies
   uint64_t heartbeats = 0;
-  std::vector<uint32_t> flips;       // sides, in order
-  std::vector<std::string> broken;   // what was wrong with a view at its flip
-  std::function<void()> at_flip;     // after the checks
-  std::vector<uint16_t> cleared;     // instance counters
+  std::vector<uint32_t> flips;      // sides, in order
+  std::vector<std::string> broken;  // what was wrong with a view at its flip
+  std::function<void()> at_flip;    // after the checks
+  std::vector<uint16_t> cleared;    // instance counters
   // Graces do not end until let_grace() while held.
   void hold_grace(bool hold);
   void fail_grace(bool fail);

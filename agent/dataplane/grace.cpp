@@ -13,7 +13,8 @@ namespace catsbpf::agent {
 Result<> Grace::wait() {
   // MEMBARRIER_CMD_GLOBAL waits for RCU where there is more than one CPU and no nohz_full; else it returns
   // at once or fails.
-  if (membarrier_ && sysconf(_SC_NPROCESSORS_ONLN) > 1 && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) return done();
+  if (membarrier_ && sysconf(_SC_NPROCESSORS_ONLN) > 1 && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0)
+    return done();
   return wait_by_map();
 }
 

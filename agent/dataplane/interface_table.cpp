@@ -21,7 +21,7 @@ maps::interface *place_of(std::span<maps::interface> table, uint32_t ifindex) {
 
 // A packet that meets an address half written is nobody's, and passes.
 void write(maps::interface &entry, const DescribedInterface &interface) {
-  maps::interface wanted{};
+  maps::interface wanted {};
   wanted.ifindex = interface.ifindex;
   wanted.sides = interface.sides;
   if (!interface.macs.empty()) std::copy(interface.macs[0].begin(), interface.macs[0].end(), wanted.mac);
@@ -50,11 +50,13 @@ Result<> describe_interfaces(std::span<maps::interface> table, const std::vector
       result = Error{"no place for interface " + interface.name + " in the interface table"};
     if (interface.macs.size() > 1 + MAX_FURTHER_MACS)
       result = Error{"interface " + interface.name + " has " + std::to_string(interface.macs.size() - 1) +
-                         " macvlans and the like over it, frames to " + std::to_string(MAX_FURTHER_MACS) + " of them are steered",
+                         " macvlans and the like over it, frames to " + std::to_string(MAX_FURTHER_MACS) +
+                         " of them are steered",
                      "frames to the others follow plain routing"};
   }
   for (maps::interface &entry : table) {
-    const bool wanted = std::any_of(interfaces.begin(), interfaces.end(), [&](const auto &i) { return i.ifindex == entry.ifindex; });
+    const bool wanted =
+        std::any_of(interfaces.begin(), interfaces.end(), [&](const auto &i) { return i.ifindex == entry.ifindex; });
     if (entry.ifindex != 0 && !wanted) __atomic_store_n(&entry.ifindex, 0u, __ATOMIC_RELEASE);
   }
   return result;

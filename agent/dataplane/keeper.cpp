@@ -31,7 +31,9 @@ Result<> Keeper::open(const DataplaneOptions &options) {
   netlink_.emplace(std::move(*netlink));
   for (const InterfaceOptions &interface : options.interfaces) {
     const uint32_t ifindex = if_nametoindex(interface.name.c_str());
-    if (ifindex == 0) return Error{"interface " + interface.name + " does not exist", "see `ip link`; `interfaces` in the configuration names it"};
+    if (ifindex == 0)
+      return Error{"interface " + interface.name + " does not exist",
+                   "see `ip link`; `interfaces` in the configuration names it"};
     attachments_.push_back({interface, ifindex, {}, false});
   }
   if (auto made = make_pin_directory(pin_directory_); !made) return made;
@@ -53,7 +55,8 @@ Result<> Keeper::describe_all() {
   if (!links) return links.error();
   std::vector<DescribedInterface> interfaces;
   for (const Attachment &attachment : attachments_)
-    interfaces.push_back({attachment.wanted.name, attachment.ifindex, attachment.wanted.side, own_macs(*links, attachment.ifindex)});
+    interfaces.push_back(
+        {attachment.wanted.name, attachment.ifindex, attachment.wanted.side, own_macs(*links, attachment.ifindex)});
   return describe_interfaces(table_.span(), interfaces);
 }
 
@@ -66,7 +69,8 @@ Result<> Keeper::put_in_place(bpf_object *object) {
     if (auto placed = put_in_place(attachment); !placed) return placed;
     keep.push_back(attachment.wanted.name);
   }
-  for (const std::string &name : detach_others(pin_directory_, keep)) log::info("interface no longer configured: detached interface={}", name);
+  for (const std::string &name : detach_others(pin_directory_, keep))
+    log::info("interface no longer configured: detached interface={}", name);
   return put_traces_in_place();
 }
 
@@ -74,7 +78,8 @@ Result<> Keeper::put_in_place(Attachment &attachment) {
   const InterfaceOptions &wanted = attachment.wanted;
   Fd held = pinned_xdp(pin_directory_, wanted.name);
   const bool fresh = !held.valid();
-  if (auto attached = attach_slow(pin_directory_, wanted.name, attachment.ifindex, program(kSlow)); !attached) return attached;
+  if (auto attached = attach_slow(pin_directory_, wanted.name, attachment.ifindex, program(kSlow)); !attached)
+    return attached;
   auto link = attach_xdp(std::move(held), wanted, attachment.ifindex, program(kFast));
   if (!link) {
     // No pin leads to what was attached just now: nobody would find it later.
@@ -98,7 +103,8 @@ Result<> Keeper::put_traces_in_place() {
       if (auto pinned = replace_pin(link->get(), pin); !pinned) return pinned;
       traces_.emplace_back(pin, std::move(*link));
     }
-    if (auto pinned = replace_pin(bpf_program__fd(program), maps::program_pin(pin_directory_, name)); !pinned) return pinned;
+    if (auto pinned = replace_pin(bpf_program__fd(program), maps::program_pin(pin_directory_, name)); !pinned)
+      return pinned;
   }
   return done();
 }
@@ -154,7 +160,8 @@ void Keeper::mend_interface(Attachment &attachment, std::vector<std::string> &wr
       back.push_back("xdp");
       const std::string pin = xdp_pin(pin_directory_, wanted.name);
       if (!is_pinned(attachment.link.get(), pin))
-        if (auto pinned = replace_pin(attachment.link.get(), pin); !pinned) log::debug("{}", pinned.error().what);  // mend_pins() will say so
+        if (auto pinned = replace_pin(attachment.link.get(), pin); !pinned)
+          log::debug("{}", pinned.error().what);  // mend_pins() will say so
     } else {
       wrong.push_back(link.error().what + (link.error().hint.empty() ? "" : " (" + link.error().hint + ")"));
     }
@@ -168,15 +175,15 @@ void Keeper::mend_interface(Attachment &attachment, std::vector<std::string> &wr
 std::vector<Keeper::Pin> Keeper::pins() const {
   std::vector<Pin> all;
   bpf_map *map = nullptr;
-  bpf_object__for_each_map(map, object_)
-    if (const std::string name = maps::table_name(object_, map); !name.empty())
+  bpf_object__for_each_map(map, object_) if (const std::string name = maps::table_name(object_, map); !name.empty())
       all.push_back({maps::map_pin(pin_directory_, name), bpf_map__fd(map)});
   bpf_program *program = nullptr;
   bpf_object__for_each_program(program, object_)
-    all.push_back({maps::program_pin(pin_directory_, bpf_program__name(program)), bpf_program__fd(program)});
+      all.push_back({maps::program_pin(pin_directory_, bpf_program__name(program)), bpf_program__fd(program)});
   for (const auto &[pin, link] : traces_) all.push_back({pin, link.get()});
   for (const Attachment &attachment : attachments_)
-    if (attachment.link.valid()) all.push_back({xdp_pin(pin_directory_, attachment.wanted.name), attachment.link.get()});
+    if (attachment.link.valid())
+      all.push_back({xdp_pin(pin_directory_, attachment.wanted.name), attachment.link.get()});
   return all;
 }
 

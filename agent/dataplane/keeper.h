@@ -36,7 +36,7 @@ class Keeper {
     InterfaceOptions wanted;
     uint32_t ifindex = 0;  // 0: gone
     Fd link;
-    bool anew = false;     // not attached since the interface was made
+    bool anew = false;  // not attached since the interface was made
   };
   struct Pin {
     std::string path;

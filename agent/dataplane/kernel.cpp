@@ -57,7 +57,9 @@ class KernelDataplane final : public Dataplane {
 
   maps::control &control() override { return control_[0]; }
   maps::view_header &view_header(int side) override { return view_headers_[side]; }
-  std::span<maps::locator> locators(int side) override { return locators_.span().subspan(side * MAX_LOCATORS, MAX_LOCATORS); }
+  std::span<maps::locator> locators(int side) override {
+    return locators_.span().subspan(side * MAX_LOCATORS, MAX_LOCATORS);
+  }
   std::span<maps::service_record> services(int side) override {
     return services_.span().subspan(side * MAX_SERVICES, MAX_SERVICES);
   }
@@ -123,7 +125,8 @@ Result<> KernelDataplane::load() {
   skeleton_.reset(catsbpf_bpf__open());
   if (!skeleton_) return explain_refusal(errno, take_libbpf_messages(), needed_features());
   bpf_object *object = skeleton_->obj;
-  const uint32_t lines = std::bit_ceil(std::max<uint32_t>(options_.flow_entries, 2 * FLOW_LINE_ENTRIES)) / FLOW_LINE_ENTRIES;
+  const uint32_t lines =
+      std::bit_ceil(std::max<uint32_t>(options_.flow_entries, 2 * FLOW_LINE_ENTRIES)) / FLOW_LINE_ENTRIES;
   bpf_map__set_max_entries(skeleton_->maps.flows, lines);
   bpf_map__set_max_entries(skeleton_->maps.flow_records, lines * FLOW_LINE_ENTRIES);
   bpf_map__set_max_entries(skeleton_->maps.rings, options_.ring_lines);
@@ -131,8 +134,9 @@ Result<> KernelDataplane::load() {
   const uint32_t pinned_lines = bpf_map__max_entries(skeleton_->maps.flows);
   if (!std::has_single_bit(pinned_lines) ||
       bpf_map__max_entries(skeleton_->maps.flow_records) != pinned_lines * FLOW_LINE_ENTRIES)
-    return Error{"maps flows and flow_records pinned at " + options_.pin_directory + " do not fit each other: " +
-                     std::to_string(pinned_lines) + " and " + std::to_string(bpf_map__max_entries(skeleton_->maps.flow_records)) + " entries",
+    return Error{"maps flows and flow_records pinned at " + options_.pin_directory +
+                     " do not fit each other: " + std::to_string(pinned_lines) + " and " +
+                     std::to_string(bpf_map__max_entries(skeleton_->maps.flow_records)) + " entries",
                  "give them up with `catsbpfd --uninstall`"};
   skeleton_->rodata->flow_line_mask = pinned_lines - 1;
   skeleton_->rodata->netns_inode = netns_inode();
@@ -180,7 +184,8 @@ Result<> KernelDataplane::fill_in() {
   maps::secret secret{};
   if (auto read = map->read(&index, &secret); !read) return read;
   if (secret.key[0] == 0 && secret.key[1] == 0) {
-    if (getrandom(&secret, sizeof secret, 0) != sizeof secret) return system_error("cannot make the hash secret", errno);
+    if (getrandom(&secret, sizeof secret, 0) != sizeof secret)
+      return system_error("cannot make the hash secret", errno);
     if (auto written = map->write(&index, &secret); !written) return written;
   }
   if (auto described = keeper_.describe(); !described) return described;

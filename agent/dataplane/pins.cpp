@@ -61,10 +61,11 @@ Result<> check_layout(const std::string &pin_directory) {
   std::memcpy(&layout, value.data(), sizeof layout);
   // 0: an agent died while it made the pins; nothing is attached to them.
   if (layout == CATSBPF_LAYOUT || layout == 0) return done();
-  return Error{"map control pinned at " + pin_directory + " has layout " + std::to_string(layout) +
-                   ", this catsbpfd has layout " + std::to_string(CATSBPF_LAYOUT),
-               "the pins and the traffic are untouched; run the catsbpfd that made them, or give them up (and all flows) "
-               "with `catsbpfd --uninstall`"};
+  return Error{
+      "map control pinned at " + pin_directory + " has layout " + std::to_string(layout) +
+          ", this catsbpfd has layout " + std::to_string(CATSBPF_LAYOUT),
+      "the pins and the traffic are untouched; run the catsbpfd that made them, or give them up (and all flows) "
+      "with `catsbpfd --uninstall`"};
 }
 
 // Once. Error::code EWOULDBLOCK: another agent has it. The directory is opened each time: its name may be another
@@ -118,8 +119,10 @@ Result<Fd> lock_pin_directory(const std::string &path, std::chrono::milliseconds
 
 Result<> keep_pin_directory(const std::string &path, Fd &lock) {
   if (auto made = make_pin_directory(path); !made) return made;
-  struct stat held {}, found {};
-  if (fstat(lock.get(), &held) == 0 && stat(path.c_str(), &found) == 0 && held.st_ino == found.st_ino && held.st_dev == found.st_dev)
+  struct stat held {
+  }, found{};
+  if (fstat(lock.get(), &held) == 0 && stat(path.c_str(), &found) == 0 && held.st_ino == found.st_ino &&
+      held.st_dev == found.st_dev)
     return done();
   auto fresh = lock_pin_directory(path, std::chrono::milliseconds(0));  // asked again at the next mend
   if (!fresh) return fresh.error();
@@ -146,10 +149,11 @@ Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory)
       declared.entries = found->shape().entries;
     }
     if (!(declared == found->shape()))
-      return Error{"map " + name + " pinned at " + pin_directory + " is " + maps::describe(found->shape()) +
-                       ", this catsbpfd (layout " + std::to_string(CATSBPF_LAYOUT) + ") needs " + maps::describe(declared),
-                   "the pins and the traffic are untouched; run the catsbpfd that made them, or give them up (and all flows) "
-                   "with `catsbpfd --uninstall`"};
+      return Error{
+          "map " + name + " pinned at " + pin_directory + " is " + maps::describe(found->shape()) +
+              ", this catsbpfd (layout " + std::to_string(CATSBPF_LAYOUT) + ") needs " + maps::describe(declared),
+          "the pins and the traffic are untouched; run the catsbpfd that made them, or give them up (and all flows) "
+          "with `catsbpfd --uninstall`"};
     pinned.emplace_back(map, std::move(*found));
   }
   for (auto &[declared, found] : pinned) {

@@ -29,7 +29,8 @@ void let_neighbours_go(const std::string &pin_directory) {
   for (const maps::path &path : (*tables)->paths())
     if (path.state != maps::PATH_FREE && path.ifindex != 0) netlink->let_go(path.ifindex, next_hop_of(path));
   for (const maps::delivery &delivery : (*tables)->deliveries())
-    if (const auto contact = parse_ip(maps::format_address(delivery.contact)); contact && delivery.state != maps::DELIVERY_FREE)
+    if (const auto contact = parse_ip(maps::format_address(delivery.contact));
+        contact && delivery.state != maps::DELIVERY_FREE)
       netlink->let_go(delivery.ifindex, *contact);
 }
 

@@ -22,7 +22,8 @@ constexpr int kReceiveBuffer = 1 << 20;
 
 class KernelChanges final : public Changes {
  public:
-  KernelChanges(boost::asio::io_context &io, std::chrono::milliseconds period, Matters matters, std::function<void()> look)
+  KernelChanges(boost::asio::io_context &io, std::chrono::milliseconds period, Matters matters,
+                std::function<void()> look)
       : period_(period), matters_(std::move(matters)), look_(std::move(look)), events_(io), settle_(io), refresh_(io) {}
   ~KernelChanges() override;
   Result<> open(const std::vector<int> &groups);
@@ -120,7 +121,8 @@ void KernelChanges::refresh() {
 }  // namespace
 
 Result<std::unique_ptr<Changes>> Changes::open(boost::asio::io_context &io, const std::vector<int> &groups,
-                                               std::chrono::milliseconds period, Matters matters, std::function<void()> look) {
+                                               std::chrono::milliseconds period, Matters matters,
+                                               std::function<void()> look) {
   auto changes = std::make_unique<KernelChanges>(io, period, std::move(matters), std::move(look));
   if (auto opened = changes->open(groups); !opened) return opened.error();
   return std::unique_ptr<Changes>(std::move(changes));
@@ -129,11 +131,14 @@ Result<std::unique_ptr<Changes>> Changes::open(boost::asio::io_context &io, cons
 Result<std::unique_ptr<Changes>> Changes::of_links(boost::asio::io_context &io, std::vector<std::string> names,
                                                    std::chrono::milliseconds period, std::function<void()> look) {
   const auto matters = [names = std::move(names)](nlmsghdr *header) {
-    const auto known = [&](const char *name) { return name && std::find(names.begin(), names.end(), name) != names.end(); };
+    const auto known = [&](const char *name) {
+      return name && std::find(names.begin(), names.end(), name) != names.end();
+    };
     const nlattr *name = nlmsg_find_attr(header, sizeof(ifinfomsg), IFLA_IFNAME);
     const nlattr *lower = nlmsg_find_attr(header, sizeof(ifinfomsg), IFLA_LINK);
     char lower_name[IF_NAMESIZE];
-    return known(name ? nla_get_string(name) : nullptr) || (lower && known(if_indextoname(nla_get_u32(lower), lower_name)));
+    return known(name ? nla_get_string(name) : nullptr) ||
+           (lower && known(if_indextoname(nla_get_u32(lower), lower_name)));
   };
   return open(io, {RTNLGRP_LINK}, period, matters, std::move(look));
 }

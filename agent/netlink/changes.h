@@ -23,7 +23,8 @@ class Changes {
   // No call is made once the Changes are gone. Fails when netlink cannot be followed.
   using Matters = std::function<bool(nlmsghdr *)>;
   static Result<std::unique_ptr<Changes>> open(boost::asio::io_context &io, const std::vector<int> &groups,
-                                               std::chrono::milliseconds period, Matters matters, std::function<void()> look);
+                                               std::chrono::milliseconds period, Matters matters,
+                                               std::function<void()> look);
   // Of the links of these names, and of those that stand on one of them.
   static Result<std::unique_ptr<Changes>> of_links(boost::asio::io_context &io, std::vector<std::string> names,
                                                    std::chrono::milliseconds period, std::function<void()> look);

@@ -24,8 +24,7 @@ constexpr std::chrono::seconds kRefresh{5};
 
 class KernelNextHops final : public NextHops {
  public:
-  KernelNextHops(boost::asio::io_context &io, NetlinkQuery query)
-      : io_(io), query_(std::move(query)) {}
+  KernelNextHops(boost::asio::io_context &io, NetlinkQuery query) : io_(io), query_(std::move(query)) {}
   ~KernelNextHops() override { *alive_ = false; }
 
   Result<> open();
@@ -58,8 +57,9 @@ class KernelNextHops final : public NextHops {
 
 Result<> KernelNextHops::open() {
   auto changes = Changes::open(
-      io_, {RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR}, kRefresh,
-      [this](nlmsghdr *header) { return matters(header); }, [this] { look_at_all(); });
+      io_,
+      {RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR},
+      kRefresh, [this](nlmsghdr *header) { return matters(header); }, [this] { look_at_all(); });
   if (!changes) return changes.error();
   changes_ = std::move(*changes);
   return done();
@@ -86,7 +86,8 @@ void KernelNextHops::unwatch(uint64_t id) {
 
 bool KernelNextHops::kept_by_other(const Watch &watch) const {
   return std::any_of(watches_.begin(), watches_.end(), [&](const auto &entry) {
-    return &entry.second != &watch && entry.second.kept_ifindex == watch.kept_ifindex && entry.second.kept == watch.kept;
+    return &entry.second != &watch && entry.second.kept_ifindex == watch.kept_ifindex &&
+           entry.second.kept == watch.kept;
   });
 }
 
@@ -148,8 +149,9 @@ bool KernelNextHops::matters(nlmsghdr *header) const {
   if (!destination) return false;
   const auto *data = static_cast<const uint8_t *>(nla_data(destination));
   const IpAddress address{{data, data + nla_len(destination)}};
-  return std::any_of(watches_.begin(), watches_.end(),
-                     [&](const auto &entry) { return entry.second.kept == address || entry.second.address == address; });
+  return std::any_of(watches_.begin(), watches_.end(), [&](const auto &entry) {
+    return entry.second.kept == address || entry.second.address == address;
+  });
 }
 
 }  // namespace

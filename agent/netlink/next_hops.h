@@ -20,12 +20,12 @@ using MacAddress = std::array<uint8_t, 6>;
 std::string format_mac(const MacAddress &mac);
 
 struct NextHop {
-  bool routed = false;       // a unicast route leads out of an interface that is up
-  bool resolved = false;     // and the next hop's MAC is known
+  bool routed = false;    // a unicast route leads out of an interface that is up
+  bool resolved = false;  // and the next hop's MAC is known
   uint32_t ifindex = 0;
   std::string interface;
-  std::string gateway;       // "": on-link
-  uint32_t mtu = 0;          // of the interface, or of the route where that is smaller
+  std::string gateway;  // "": on-link
+  uint32_t mtu = 0;     // of the interface, or of the route where that is smaller
   MacAddress source_mac{};
   MacAddress mac{};
   bool operator==(const NextHop &) const = default;

@@ -8,7 +8,8 @@ namespace catsbpf::agent {
 namespace {
 
 const Link *find(const std::vector<Link> &links, uint32_t ifindex) {
-  const auto found = std::find_if(links.begin(), links.end(), [&](const Link &link) { return link.ifindex == ifindex; });
+  const auto found =
+      std::find_if(links.begin(), links.end(), [&](const Link &link) { return link.ifindex == ifindex; });
   return found == links.end() ? nullptr : &*found;
 }
 
@@ -28,7 +29,8 @@ std::vector<MacAddress> own_macs(const std::vector<Link> &links, uint32_t ifinde
   };
   const auto add_those_over = [&](const Link &lower) {
     for (const Link &link : links)
-      if (link.kind == "macvlan" && link.up && link.lower == lower.ifindex && link.master == lower.master) add(link.mac);
+      if (link.kind == "macvlan" && link.up && link.lower == lower.ifindex && link.master == lower.master)
+        add(link.mac);
   };
   add_those_over(*interface);
   if (const Link *master = find(links, interface->master); master && takes_frames_of_its_members(*master)) {

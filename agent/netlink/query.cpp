@@ -70,7 +70,8 @@ Result<Link> link_of(nlmsghdr *answer) {
   Attributes kind;
   kind.fill(nullptr);
   if (attributes[IFLA_LINKINFO] &&
-      nla_parse_nested(kind.data(), static_cast<int>(kind.size()) - 1, attributes[IFLA_LINKINFO], nullptr) == 0 && kind[IFLA_INFO_KIND])
+      nla_parse_nested(kind.data(), static_cast<int>(kind.size()) - 1, attributes[IFLA_LINKINFO], nullptr) == 0 &&
+      kind[IFLA_INFO_KIND])
     link.kind = text_of(kind[IFLA_INFO_KIND]);
   return link;
 }
@@ -84,16 +85,18 @@ int ask(nl_sock *socket, nl_msg *message, uint16_t type, const std::function<voi
   } context{type, 0, take};
   nl_cb *callbacks = nl_cb_alloc(NL_CB_DEFAULT);
   if (!callbacks) return -NLE_NOMEM;
-  nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM,
-            [](nl_msg *answer, void *argument) -> int {
-              auto *wanted = static_cast<Context *>(argument);
-              nlmsghdr *header = nlmsg_hdr(answer);
-              if (header->nlmsg_type == wanted->type && header->nlmsg_seq == wanted->sequence) wanted->take(header);
-              return NL_OK;
-            },
-            &context);
+  nl_cb_set(
+      callbacks, NL_CB_VALID, NL_CB_CUSTOM,
+      [](nl_msg *answer, void *argument) -> int {
+        auto *wanted = static_cast<Context *>(argument);
+        nlmsghdr *header = nlmsg_hdr(answer);
+        if (header->nlmsg_type == wanted->type && header->nlmsg_seq == wanted->sequence) wanted->take(header);
+        return NL_OK;
+      },
+      &context);
   // libnl counts on an acknowledgement per question; we compare the number ourselves.
-  nl_cb_set(callbacks, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, [](nl_msg *, void *) -> int { return NL_OK; }, nullptr);
+  nl_cb_set(
+      callbacks, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, [](nl_msg *, void *) -> int { return NL_OK; }, nullptr);
   int result = nl_send_auto(socket, message);
   context.sequence = nlmsg_hdr(message)->nlmsg_seq;
   if (result >= 0) result = nl_recvmsgs(socket, callbacks);
@@ -132,7 +135,8 @@ std::optional<Route> NetlinkQuery::route(const IpAddress &destination) {
   header.rtm_family = static_cast<unsigned char>(destination.family());
   header.rtm_dst_len = static_cast<unsigned char>(destination.bytes.size() * 8);
   Message message = make_message(RTM_GETROUTE, 0, header);
-  if (!message || nla_put(message.get(), RTA_DST, static_cast<int>(destination.bytes.size()), destination.bytes.data()) != 0)
+  if (!message ||
+      nla_put(message.get(), RTA_DST, static_cast<int>(destination.bytes.size()), destination.bytes.data()) != 0)
     return std::nullopt;
   std::optional<Route> route;
   ask(socket_.get(), message.get(), RTM_NEWROUTE, [&](nlmsghdr *answer) {
@@ -150,7 +154,8 @@ std::optional<Route> NetlinkQuery::route(const IpAddress &destination) {
     if (attributes[RTA_METRICS]) {
       Attributes metrics;
       metrics.fill(nullptr);
-      if (nla_parse_nested(metrics.data(), static_cast<int>(metrics.size()) - 1, attributes[RTA_METRICS], nullptr) == 0 &&
+      if (nla_parse_nested(metrics.data(), static_cast<int>(metrics.size()) - 1, attributes[RTA_METRICS], nullptr) ==
+              0 &&
           metrics[RTAX_MTU])
         route->mtu = nla_get_u32(metrics[RTAX_MTU]);
     }
@@ -176,7 +181,8 @@ Result<std::vector<Link>> NetlinkQuery::links() {
   for (int attempt = 0; attempt < 3; ++attempt) {
     ifinfomsg header{};
     Message message = make_message(RTM_GETLINK, NLM_F_DUMP, header);
-    if (!message || nla_put_u32(message.get(), IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) != 0) return Error{"no memory for a netlink message"};
+    if (!message || nla_put_u32(message.get(), IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) != 0)
+      return Error{"no memory for a netlink message"};
     std::vector<Link> links;
     refused = ask(socket_.get(), message.get(), RTM_NEWLINK, [&](nlmsghdr *answer) {
       if (auto read = link_of(answer)) links.push_back(std::move(*read));
@@ -231,7 +237,8 @@ Result<> NetlinkQuery::keep_resolved(uint32_t ifindex, const IpAddress &address)
     result = set_neighbour(ifindex, address, false);
   }
   if (result >= 0) return done();
-  return Error{"cannot have neighbour " + format_ip(address) + " resolved: " + nl_geterror(result), "CAP_NET_ADMIN is needed"};
+  return Error{"cannot have neighbour " + format_ip(address) + " resolved: " + nl_geterror(result),
+               "CAP_NET_ADMIN is needed"};
 }
 
 void NetlinkQuery::let_go(uint32_t ifindex, const IpAddress &address) {

@@ -33,9 +33,9 @@ struct Route {
 struct Link {
   uint32_t ifindex = 0;
   std::string name;
-  std::string kind;     // "veth", "macvlan", ...; "": a device of its own
-  bool up = false;      // as its administrator wants it
-  bool running = false; // with a carrier
+  std::string kind;      // "veth", "macvlan", ...; "": a device of its own
+  bool up = false;       // as its administrator wants it
+  bool running = false;  // with a carrier
   uint32_t mtu = 0;
   MacAddress mac{};     // zeros: its addresses are no MACs
   uint32_t master = 0;  // of the bond, bridge or VRF that it belongs to; 0: none

@@ -137,15 +137,9 @@ class Probe : public std::enable_shared_from_this<Probe> {
         probes_.kernel_timestamps = datagram.kernel_timestamp;
         tell();
         break;
-      case ProbeWindow::Reply::kLate:
-        ++probes_.late;
-        break;
-      case ProbeWindow::Reply::kDuplicate:
-        ++probes_.duplicate;
-        break;
-      case ProbeWindow::Reply::kForeign:
-        ++probes_.foreign;
-        break;
+      case ProbeWindow::Reply::kLate: ++probes_.late; break;
+      case ProbeWindow::Reply::kDuplicate: ++probes_.duplicate; break;
+      case ProbeWindow::Reply::kForeign: ++probes_.foreign; break;
     }
   }
 

@@ -46,7 +46,7 @@ class NetworkMetricAgent {
   struct Probes {
     std::string egress, address;
     uint64_t sent = 0, answered = 0, lost = 0, late = 0, duplicate = 0, foreign = 0, send_failed = 0,
-             refused = 0;  // by ICMP: the host is there, its reflector is not
+             refused = 0;            // by ICMP: the host is there, its reflector is not
     bool kernel_timestamps = false;  // of the newest reply
   };
   virtual std::vector<Probes> probes() const = 0;

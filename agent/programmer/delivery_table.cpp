@@ -36,7 +36,8 @@ int DeliveryTable::find(const Key &key) const {
   for (uint32_t probe = 0; probe < DELIVERY_PROBES; ++probe) {
     const uint32_t index = (maps::delivery_hash(key.second) + probe) % MAX_DELIVERIES;
     const maps::delivery &entry = table[index];
-    if (entry.state != maps::DELIVERY_FREE && entry.cs_id == key.first && entry.csci_id == key.second) return static_cast<int>(index);
+    if (entry.state != maps::DELIVERY_FREE && entry.cs_id == key.first && entry.csci_id == key.second)
+      return static_cast<int>(index);
   }
   return -1;
 }
@@ -47,7 +48,8 @@ void DeliveryTable::drop_others(const Key &key, int keep) {
   for (uint32_t probe = 0; probe < DELIVERY_PROBES; ++probe) {
     const int index = static_cast<int>((maps::delivery_hash(key.second) + probe) % MAX_DELIVERIES);
     const maps::delivery &entry = table[index];
-    if (index != keep && entry.state != maps::DELIVERY_FREE && entry.cs_id == key.first && entry.csci_id == key.second) drop(index);
+    if (index != keep && entry.state != maps::DELIVERY_FREE && entry.cs_id == key.first && entry.csci_id == key.second)
+      drop(index);
   }
 }
 
@@ -78,7 +80,8 @@ void DeliveryTable::apply() {
     for (const WantedDelivery &delivery : list) {
       auto [it, fresh] = wanted.emplace(Key{delivery.cs_id, delivery.csci_id}, delivery);
       if (!fresh && it->second != delivery)
-        conflicts_.push_back("two contacts for " + describe(delivery) + ": " + it->second.contact + " and " + delivery.contact);
+        conflicts_.push_back("two contacts for " + describe(delivery) + ": " + it->second.contact + " and " +
+                             delivery.contact);
     }
 
   std::vector<Key> gone;
@@ -150,8 +153,9 @@ Result<> DeliveryTable::program(const Key &key, const maps::delivery &entry) {
   const int current = find(key);
   if (current >= 0 && (same_but_state(table[current], entry) ||
                        (entry.state == maps::DELIVERY_UNRESOLVED && table[current].ifindex == entry.ifindex))) {
-    if (table[current].state != entry.state) log::info("delivery changed cs_id={} csci_id={} resolved={}", key.first, key.second,
-                                                       entry.state == maps::DELIVERY_RESOLVED);
+    if (table[current].state != entry.state)
+      log::info("delivery changed cs_id={} csci_id={} resolved={}", key.first, key.second,
+                entry.state == maps::DELIVERY_RESOLVED);
     store_state(table[current], entry.state);
     drop_others(key, current);
     return done();
@@ -174,8 +178,9 @@ std::vector<std::string> DeliveryTable::outages(std::chrono::milliseconds patien
   std::vector<std::string> all;
   for (auto &[key, delivery] : deliveries_) {
     if (!delivery.outage.lasts(patience)) continue;
-    all.push_back("delivery to " + describe(delivery.wanted) + " is unresolved: contact " + delivery.wanted.contact +
-                  (delivery.hop.routed ? " does not answer on " + delivery.hop.interface : " is on no interface that is up"));
+    all.push_back(
+        "delivery to " + describe(delivery.wanted) + " is unresolved: contact " + delivery.wanted.contact +
+        (delivery.hop.routed ? " does not answer on " + delivery.hop.interface : " is on no interface that is up"));
     delivery.outage.say(all.back());
   }
   return all;

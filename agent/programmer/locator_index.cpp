@@ -96,9 +96,9 @@ Result<> LocatorIndex::check(uint32_t owner, const std::string &name, const maps
                    "give the services different addresses, protocols or ports"};
   }
   if (others + 1 > LOCATOR_CHAIN)
-    return Error{subject(owner, name) + " claims " + describe(rule) + ", which has " + std::to_string(others) +
-                     " rules already",
-                 "spread the services over more addresses"};
+    return Error{
+        subject(owner, name) + " claims " + describe(rule) + ", which has " + std::to_string(others) + " rules already",
+        "spread the services over more addresses"};
   return done();
 }
 
@@ -116,8 +116,8 @@ Result<> LocatorIndex::check_lengths(const std::string &name) const {
 void LocatorIndex::insert(uint32_t owner, const LocatorRules &rules) {
   for (const maps::locator &rule : rules) {
     Chain &chain = chains_[key_of(rule)];
-    const auto at = std::find_if(chain.begin(), chain.end(),
-                                 [&](const Owned &other) { return narrower(rule, other.rule); });
+    const auto at =
+        std::find_if(chain.begin(), chain.end(), [&](const Owned &other) { return narrower(rule, other.rule); });
     chain.insert(at, {rule, owner});
   }
   count_ += rules.size();
@@ -147,8 +147,9 @@ Result<> LocatorIndex::claim(uint32_t owner, const std::string &name, const Loca
   auto old = rules_.find(owner);
   const LocatorRules before = old == rules_.end() ? LocatorRules{} : old->second;
   if (count_ - before.size() + rules.size() > kMaxRules)
-    return Error{"service " + name + " does not fit: the locator table takes " + std::to_string(kMaxRules) + " locators",
-                 "use prefixes instead of single addresses"};
+    return Error{
+        "service " + name + " does not fit: the locator table takes " + std::to_string(kMaxRules) + " locators",
+        "use prefixes instead of single addresses"};
   remove(owner);
   insert(owner, rules);
   if (auto lengths = check_lengths(name); !lengths) {

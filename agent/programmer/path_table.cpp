@@ -71,13 +71,15 @@ Result<> PathTable::open(const maps::address &tunnel, uint32_t vni, const std::v
     forwarder.name = forwarders[i];
     const auto address = maps::parse_address(forwarders[i].address);
     if (!address || !maps::is_ipv4(*address))
-      return Error{"forwarder " + forwarders[i].name + " has address '" + forwarders[i].address + "'", "give its IPv4 tunnel address"};
+      return Error{"forwarder " + forwarders[i].name + " has address '" + forwarders[i].address + "'",
+                   "give its IPv4 tunnel address"};
     forwarder.address = *address;
     auto index = adopt_or_make(*address);
     if (!index) return index.error();
     forwarder.index = *index;
     forwarder.outage.update(false);
-    auto watch = next_hops_.watch(forwarder.name.address, [this, i](const NextHop &hop) { follow(forwarders_[i], hop); });
+    auto watch =
+        next_hops_.watch(forwarder.name.address, [this, i](const NextHop &hop) { follow(forwarders_[i], hop); });
     if (!watch) return watch.error();
     forwarder.watch = *watch;
   }
@@ -117,7 +119,8 @@ void PathTable::follow(Forwarder &forwarder, const NextHop &hop) {
   if (!hop.resolved) {
     // The header may stay as it was: the tc program makes its own Ethernet header.
     __atomic_store_n(&current.state, maps::PATH_UNRESOLVED, __ATOMIC_RELEASE);
-    if (hop.routed && (current.ifindex != entry.ifindex || current.next_hop4 != entry.next_hop4)) replace(forwarder, entry);
+    if (hop.routed && (current.ifindex != entry.ifindex || current.next_hop4 != entry.next_hop4))
+      replace(forwarder, entry);
     if (hop.routed) __atomic_store_n(&dataplane_.paths()[forwarder.index].mtu, entry.mtu, __ATOMIC_RELEASE);
   } else if (same_header(current, entry)) {
     __atomic_store_n(&current.mtu, entry.mtu, __ATOMIC_RELEASE);
@@ -150,8 +153,9 @@ std::vector<std::string> PathTable::outages(std::chrono::milliseconds patience) 
     if (!forwarder.outage.lasts(patience)) continue;
     const NextHop &hop = forwarder.hop;
     const std::string next_hop = hop.gateway.empty() ? forwarder.name.address : hop.gateway;
-    all.push_back("path to " + forwarder.name.name + " (" + forwarder.name.address + ") is unresolved: " +
-                  (hop.routed ? "next hop " + next_hop + " on " + hop.interface + " does not answer" : "no route leads there"));
+    all.push_back(
+        "path to " + forwarder.name.name + " (" + forwarder.name.address + ") is unresolved: " +
+        (hop.routed ? "next hop " + next_hop + " on " + hop.interface + " does not answer" : "no route leads there"));
     forwarder.outage.say(all.back());
   }
   return all;

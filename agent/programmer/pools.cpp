@@ -52,7 +52,8 @@ bool RunPool::reserve(Run run) {
   auto it = free_.upper_bound(run.first);
   if (it == free_.begin()) return false;
   --it;
-  const uint64_t end = static_cast<uint64_t>(it->first) + it->second, run_end = static_cast<uint64_t>(run.first) + run.lines;
+  const uint64_t end = static_cast<uint64_t>(it->first) + it->second,
+                 run_end = static_cast<uint64_t>(run.first) + run.lines;
   if (run_end > end) return false;
   const uint32_t before = run.first - it->first;
   const uint32_t after = static_cast<uint32_t>(end - run_end);

@@ -37,11 +37,19 @@ class LoopProgrammer final : public Programmer {
   // `own`: next hops that live as long as the programmer, or none.
   LoopProgrammer(boost::asio::io_context &io, Dataplane &dataplane, NextHops &next_hops, std::unique_ptr<NextHops> own,
                  ProgrammerOptions options)
-      : own_next_hops_(std::move(own)), io_(io), dataplane_(dataplane), options_(std::move(options)), slots_(dataplane.instances()),
+      : own_next_hops_(std::move(own)),
+        io_(io),
+        dataplane_(dataplane),
+        options_(std::move(options)),
+        slots_(dataplane.instances()),
         paths_(dataplane, next_hops, slots_, [this] { after_grace([this] { paths_.collect(); }); }),
         services_(dataplane, slots_, paths_, totals_),
         deliveries_(dataplane, next_hops, [this] { after_grace([this] { deliveries_.collect(); }); }),
-        sessions_(dataplane), housekeeping_(io), retry_(io), reclaim_(io), worker_(io) {}
+        sessions_(dataplane),
+        housekeeping_(io),
+        retry_(io),
+        reclaim_(io),
+        worker_(io) {}
   ~LoopProgrammer() override { *alive_ = false; }
 
   Result<> open();
@@ -57,7 +65,9 @@ class LoopProgrammer final : public Programmer {
   void keep_sessions(const std::set<uint64_t> &reservations) override { sessions_.keep(reservations); }
   Result<> set_bypass(bool on) override;
   bool bypass() const override { return dataplane_.control().bypass != 0; }
-  void on_published(std::function<void(uint64_t, uint64_t)> callback) override { published_.push_back(std::move(callback)); }
+  void on_published(std::function<void(uint64_t, uint64_t)> callback) override {
+    published_.push_back(std::move(callback));
+  }
 
   std::string state() const override;
   uint16_t slot(uint32_t cs_id, uint32_t csci_id) const override { return slots_.find(cs_id, csci_id); }
@@ -98,10 +108,10 @@ class LoopProgrammer final : public Programmer {
 
   std::optional<std::string> held_;
   std::optional<std::string> unknown_;  // what the services of the last agent that stay are waiting for
-  bool begun_ = false;      // the event loop has run
-  bool grace_owed_ = true;  // packets may still see the other side: of the last agent's flip, or of ours
+  bool begun_ = false;                  // the event loop has run
+  bool grace_owed_ = true;              // packets may still see the other side: of the last agent's flip, or of ours
   bool scheduled_ = false;
-  bool waiting_ = false;    // for a grace period or a scan, on the worker's thread
+  bool waiting_ = false;  // for a grace period or a scan, on the worker's thread
   bool reclaim_due_ = false;
   bool backing_off_ = false;
   bool retry_failed_ = false;
@@ -118,7 +128,8 @@ class LoopProgrammer final : public Programmer {
 
 Result<> LoopProgrammer::open_tunnel() {
   maps::control &control = dataplane_.control();
-  const auto icmp4 = maps::parse_address(options_.icmp_source4.empty() ? options_.tunnel_address : options_.icmp_source4);
+  const auto icmp4 =
+      maps::parse_address(options_.icmp_source4.empty() ? options_.tunnel_address : options_.icmp_source4);
   const auto icmp6 = maps::parse_address(options_.icmp_source6);
   control.icmp_source4 = icmp4 ? *icmp4 : maps::address{};
   control.icmp_source6 = icmp6 ? *icmp6 : maps::address{};
@@ -131,7 +142,9 @@ Result<> LoopProgrammer::open_tunnel() {
   rules[0].target = options_.vni ? options_.vni : CATS_VNI;
   for (const ForwarderAddress &forwarder : options_.forwarders) {
     const auto address = maps::parse_address(forwarder.address);
-    if (!address) return Error{"forwarder " + forwarder.name + " has address '" + forwarder.address + "'", "give its IPv4 tunnel address"};
+    if (!address)
+      return Error{"forwarder " + forwarder.name + " has address '" + forwarder.address + "'",
+                   "give its IPv4 tunnel address"};
     rules.push_back(address_rule(*address, maps::LOCATOR_FORWARDER));
   }
   if (auto set = services_.set_own_rules(rules); !set) return set;
@@ -374,7 +387,8 @@ std::string LoopProgrammer::state() const {
   const auto problems = errors();
   if (problems.size() == 1) return "dirty (" + problems[0] + ")";
   if (!problems.empty()) return "dirty (" + problems[0] + "; and " + std::to_string(problems.size() - 1) + " more)";
-  if (services_.dirty()) return "dirty (" + std::to_string(services_.pending()) + " services wait for the grace period)";
+  if (services_.dirty())
+    return "dirty (" + std::to_string(services_.pending()) + " services wait for the grace period)";
   if (services_.changed()) return "dirty (the next view waits for the grace period)";
   if (unknown_) return "starting (waiting for " + *unknown_ + ")";
   return "in sync";

@@ -70,7 +70,7 @@ class Programmer {
   virtual void on_published(std::function<void(uint64_t, uint64_t)> callback) = 0;
 
   // For people.
-  virtual std::string state() const = 0;             // "in sync", "starting (waiting for ...)", "dirty (reason)"
+  virtual std::string state() const = 0;  // "in sync", "starting (waiting for ...)", "dirty (reason)"
   virtual uint16_t slot(uint32_t cs_id, uint32_t csci_id) const = 0;  // 0: not programmed
   struct PathView {
     std::string egress, address, interface, next_hop, mac, state;

@@ -50,7 +50,8 @@ Result<> ServiceTable::take_slots(const WantedService &wanted, Staging &staging)
                    "add it to `forwarders` of this agent's configuration"};
     const uint16_t slot = slots_.take(wanted.cs_id, instance.csci_id);
     if (slot == 0)
-      return Error{"no instance slot is free for CSCI-ID " + std::to_string(instance.csci_id) + " of service " + describe(wanted),
+      return Error{"no instance slot is free for CSCI-ID " + std::to_string(instance.csci_id) + " of service " +
+                       describe(wanted),
                    "retired slots come back when no flow holds them any more"};
     maps::instance entry = instance_entry(wanted.cs_id, instance);
     entry.path = path;
@@ -96,9 +97,9 @@ Result<> ServiceTable::take_run(Service &service, const WantedService &wanted, S
     run = rings_.allocate(lines);
   }
   if (!run)
-    return Error{"no room for the ring of service " + describe(wanted) + ": " + std::to_string(lines) + " lines wanted, " +
-                     std::to_string(rings_.free_lines()) + " of " + std::to_string(dataplane_.rings().size()) +
-                     " free; the old ring stays",
+    return Error{"no room for the ring of service " + describe(wanted) + ": " + std::to_string(lines) +
+                     " lines wanted, " + std::to_string(rings_.free_lines()) + " of " +
+                     std::to_string(dataplane_.rings().size()) + " free; the old ring stays",
                  "a pool of another size needs new pins (catsbpfd --uninstall)"};
   staging.run = *run;
   return done();
@@ -133,7 +134,9 @@ Result<> ServiceTable::stage_service(Service &service) {
     staging.handle = service.handle;
   } else {
     const auto handle = take_handle(wanted.cs_id);
-    if (!handle) return Error{"all " + std::to_string(MAX_SERVICES) + " service records are in use, service " + service.name + " has none"};
+    if (!handle)
+      return Error{"all " + std::to_string(MAX_SERVICES) + " service records are in use, service " + service.name +
+                   " has none"};
     staging.handle = *handle;
   }
 

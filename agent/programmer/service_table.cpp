@@ -9,7 +9,10 @@
 namespace catsbpf::agent {
 
 ServiceTable::ServiceTable(Dataplane &dataplane, Slots &slots, PathTable &paths, Programmer::Totals &totals)
-    : dataplane_(dataplane), slots_(slots), paths_(paths), totals_(totals),
+    : dataplane_(dataplane),
+      slots_(slots),
+      paths_(paths),
+      totals_(totals),
       rings_(static_cast<uint32_t>(dataplane.rings().size())) {}
 
 void ServiceTable::adopt(uint32_t handle, const maps::service_record &record, LocatorRules rules) {
@@ -111,7 +114,8 @@ void ServiceTable::forget_unwanted() {
 
 Result<> ServiceTable::write_side(int side) {
   if (side_locators_[side] != locator_version_) {
-    if (auto written = locators_.write(dataplane_.locators(side), dataplane_.view_header(side)); !written) return written;
+    if (auto written = locators_.write(dataplane_.locators(side), dataplane_.view_header(side)); !written)
+      return written;
     side_locators_[side] = locator_version_;
   }
   const auto records = dataplane_.services(side);
@@ -136,7 +140,8 @@ std::function<void()> ServiceTable::leave() {
   return [this, runs = std::exchange(left_runs_, {}), handles = std::exchange(left_handles_, {})] {
     for (const auto &[cs_id, run] : runs) {
       auto it = services_.find(cs_id);
-      if (it != services_.end() && it->second.staged && it->second.spare.lines == 0 && it->second.run.lines == run.lines)
+      if (it != services_.end() && it->second.staged && it->second.spare.lines == 0 &&
+          it->second.run.lines == run.lines)
         it->second.spare = run;
       else
         rings_.release(run);
@@ -148,7 +153,8 @@ std::function<void()> ServiceTable::leave() {
 std::vector<std::string> ServiceTable::errors() const {
   std::vector<std::string> errors;
   for (uint32_t cs_id : pending_)
-    if (auto it = services_.find(cs_id); it != services_.end() && !it->second.error.empty()) errors.push_back(it->second.error);
+    if (auto it = services_.find(cs_id); it != services_.end() && !it->second.error.empty())
+      errors.push_back(it->second.error);
   return errors;
 }
 

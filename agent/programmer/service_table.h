@@ -96,8 +96,8 @@ class ServiceTable {
   std::set<uint32_t> pending_;                      // CS-IDs with something to stage
 
   bool changed_ = false;
-  std::set<uint32_t> stale_[2];        // handles whose record on that side is old
-  bool stale_all_[2] = {true, true};   // the side as a whole is
+  std::set<uint32_t> stale_[2];       // handles whose record on that side is old
+  bool stale_all_[2] = {true, true};  // the side as a whole is
   uint64_t locator_version_ = 1;
   uint64_t side_locators_[2] = {0, 0};
   std::unordered_map<uint32_t, maps::service_record> records_;  // by handle, as the next view has them

@@ -59,7 +59,8 @@ void SessionTable::expire(uint64_t now) {
 }
 
 void SessionTable::remove_on(const std::vector<uint16_t> &slots) {
-  remove_if([&](uint64_t, const Owned &owned) { return std::find(slots.begin(), slots.end(), owned.slot) != slots.end(); });
+  remove_if(
+      [&](uint64_t, const Owned &owned) { return std::find(slots.begin(), slots.end(), owned.slot) != slots.end(); });
 }
 
 void SessionTable::hold(SlotSet &slots) const {

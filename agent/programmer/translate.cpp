@@ -41,7 +41,8 @@ Result<Prefix> parse_prefix(const std::string &text, const std::string &service)
   const size_t slash = text.find('/');
   const auto address = maps::parse_address(text.substr(0, slash));
   if (!address)
-    return Error{"locator '" + text + "' of service " + service + " is no address or prefix", "write it as 10.99.0.1 or fd00:99::/64"};
+    return Error{"locator '" + text + "' of service " + service + " is no address or prefix",
+                 "write it as 10.99.0.1 or fd00:99::/64"};
   const uint32_t base = maps::is_ipv4(*address) ? 96 : 0;
   uint32_t length = 128 - base;
   if (slash != std::string::npos) {
@@ -63,7 +64,8 @@ Result<uint8_t> parse_protocol(const std::string &text, const std::string &servi
   if (text.empty()) return uint8_t{0};
   if (text == "tcp") return uint8_t{IPPROTO_TCP};
   if (text == "udp") return uint8_t{IPPROTO_UDP};
-  return Error{"protocol '" + text + "' of a locator of service " + service + " is unknown", "tcp, udp, or none for any"};
+  return Error{"protocol '" + text + "' of a locator of service " + service + " is unknown",
+               "tcp, udp, or none for any"};
 }
 
 uint16_t checksum(const void *data, size_t bytes) {
@@ -106,8 +108,8 @@ Result<LocatorRules> locator_rules(const WantedService &service, uint32_t handle
     if (!protocol) return protocol.error();
     const uint32_t low = locator.port_min(), high = locator.port_max() ? locator.port_max() : low;
     if (low > high || high > 65535)
-      return Error{"locator '" + locator.prefix() + "' of service " + name + " has ports " + std::to_string(low) + " to " +
-                       std::to_string(high),
+      return Error{"locator '" + locator.prefix() + "' of service " + name + " has ports " + std::to_string(low) +
+                       " to " + std::to_string(high),
                    "from low to high, at most 65535"};
     maps::locator rule = address_rule(prefix->address, maps::LOCATOR_SERVICE);
     rule.length = prefix->length;
@@ -125,12 +127,13 @@ Result<maps::service_record> service_record(const WantedService &service, uint32
   const uint32_t bits4 = service.affinity.source_prefix4() ? service.affinity.source_prefix4() : 32;
   const uint32_t bits6 = service.affinity.source_prefix6() ? service.affinity.source_prefix6() : 128;
   if (bits4 > 32 || bits6 > 128)
-    return Error{"affinity of service " + describe(service) + " has a source prefix of " + std::to_string(bits4) + " and " +
-                     std::to_string(bits6) + " bits",
+    return Error{"affinity of service " + describe(service) + " has a source prefix of " + std::to_string(bits4) +
+                     " and " + std::to_string(bits6) + " bits",
                  "at most 32 for ipv4, 128 for ipv6"};
   maps::service_record record{};
   record.cs_id = service.cs_id;
-  const uint64_t timeout = uint64_t{service.affinity.timeout_s() ? service.affinity.timeout_s() : kDefaultTimeoutS} * hz;
+  const uint64_t timeout =
+      uint64_t{service.affinity.timeout_s() ? service.affinity.timeout_s() : kDefaultTimeoutS} * hz;
   record.timeout = static_cast<uint32_t>(std::min<uint64_t>(timeout, INT32_MAX));  // jiffies are compared in 32 bits
   record.source_mask = mask_of(bits6);
   record.source_ignore4 = htonl(static_cast<uint32_t>((uint64_t{1} << (32 - bits4)) - 1));
@@ -186,9 +189,14 @@ maps::path path_entry(const maps::address &tunnel, const maps::address &egress, 
   std::memcpy(at, &udp, sizeof udp);
   at += sizeof udp;
 
-  const unsigned char geneve[8] = {
-      sizeof(maps::cats_option) / 4, 0, ETH_P_IP >> 8, ETH_P_IP & 0xff,
-      static_cast<unsigned char>(vni >> 16), static_cast<unsigned char>(vni >> 8), static_cast<unsigned char>(vni), 0};
+  const unsigned char geneve[8] = {sizeof(maps::cats_option) / 4,
+                                   0,
+                                   ETH_P_IP >> 8,
+                                   ETH_P_IP & 0xff,
+                                   static_cast<unsigned char>(vni >> 16),
+                                   static_cast<unsigned char>(vni >> 8),
+                                   static_cast<unsigned char>(vni),
+                                   0};
   std::memcpy(at, geneve, sizeof geneve);
   at += sizeof geneve;
 

@@ -22,7 +22,9 @@ Result<LocatorRules> locator_rules(const WantedService &service, uint32_t handle
 maps::locator address_rule(const maps::address &address, uint8_t kind);
 
 // Lines of the pool that a ring takes.
-inline uint32_t ring_lines(size_t slots) { return static_cast<uint32_t>((slots + RING_LINE_SLOTS - 1) / RING_LINE_SLOTS); }
+inline uint32_t ring_lines(size_t slots) {
+  return static_cast<uint32_t>((slots + RING_LINE_SLOTS - 1) / RING_LINE_SLOTS);
+}
 
 // Affinity and identity; the ring is left empty.
 Result<maps::service_record> service_record(const WantedService &service, uint32_t hz);

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "cmas/model.h"
-#include "cmas/ring.h"
 #include "cmas/proto/service.pb.h"
+#include "cmas/ring.h"
 
 namespace catsbpf::agent {
 

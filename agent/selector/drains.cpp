@@ -14,11 +14,14 @@ namespace {
 Error invalid(const std::string &what, const std::string &hint) { return Error{"drain: " + what, hint, EINVAL}; }
 
 std::string describe(const v1::Drain &drain) {
-  if (drain.csci_id()) return "csci " + std::to_string(drain.csci_id()) + (drain.service_id().empty() ? "" : " of " + drain.service_id());
+  if (drain.csci_id())
+    return "csci " + std::to_string(drain.csci_id()) + (drain.service_id().empty() ? "" : " of " + drain.service_id());
   return drain.site().empty() ? "egress " + drain.egress() : "site " + drain.site();
 }
 
-bool is_one(const v1::Drain &drain) { return (drain.csci_id() != 0) + !drain.site().empty() + !drain.egress().empty() == 1; }
+bool is_one(const v1::Drain &drain) {
+  return (drain.csci_id() != 0) + !drain.site().empty() + !drain.egress().empty() == 1;
+}
 
 // The CS-ID that save_drains() wrote.
 std::optional<uint32_t> kept_cs_id(const std::string &text) {
@@ -80,13 +83,15 @@ Result<cmas::RowKey> PathSelector::row_to_drain(const v1::Drain &drain) const {
     if (key.csci_id == drain.csci_id() && (!cs_id || *cs_id == key.cs_id)) found.push_back(key);
   if (found.empty()) return Error{"drain: no instance " + describe(drain), "see catsbpf instances", ENOENT};
   if (found.size() > 1)
-    return invalid("csci " + std::to_string(drain.csci_id()) + " serves " + std::to_string(found.size()) + " services", "name one as service_id");
+    return invalid("csci " + std::to_string(drain.csci_id()) + " serves " + std::to_string(found.size()) + " services",
+                   "name one as service_id");
   return found.front();
 }
 
 Result<> PathSelector::drain(const v1::Drain &drain, bool on) {
   if (!is_one(drain))
-    return invalid("exactly one of csci_id, site and egress is needed", "{\"csci_id\": 3}, {\"site\": \"site-2\"} or {\"egress\": \"f2\"}");
+    return invalid("exactly one of csci_id, site and egress is needed",
+                   "{\"csci_id\": 3}, {\"site\": \"site-2\"} or {\"egress\": \"f2\"}");
   if (drain.csci_id()) {
     const auto key = row_to_drain(drain);
     if (!key) return key.error();

@@ -30,11 +30,13 @@ const ServiceSteering *PathSelector::steering(uint32_t cs_id) const {
   return found == steerings_.end() ? nullptr : &found->second;
 }
 
-Result<v1::Explanation> PathSelector::explain(const std::string &name, const std::optional<cmas::Request> &request) const {
+Result<v1::Explanation> PathSelector::explain(const std::string &name,
+                                              const std::optional<cmas::Request> &request) const {
   const auto *service = table_.service(name);
   if (!service) return Error{"unknown service '" + name + "'", "see catsbpf services", ENOENT};
   auto [candidates, unreachable] = reachable(table_.candidates(service->cs_id()), options_.forwarders);
-  auto decision = request ? cmas::select_for_request(*service, candidates, *request) : cmas::weigh_for_ring(*service, candidates);
+  auto decision =
+      request ? cmas::select_for_request(*service, candidates, *request) : cmas::weigh_for_ring(*service, candidates);
   if (!decision) return decision.error();
 
   v1::Explanation explanation;
@@ -62,13 +64,16 @@ Result<v1::Explanation> PathSelector::explain(const std::string &name, const std
 std::vector<std::string> PathSelector::warnings() const {
   std::vector<std::string> all;
   if (catalogue_missing_)
-    all.push_back("the platform is away and no cached copy of its catalogue is there: services of the agent before this one stay as they were");
+    all.push_back(
+        "the platform is away and no cached copy of its catalogue is there: services of the agent before this one stay "
+        "as they were");
   if (!desk_.not_kept().empty()) all.push_back("granted requests are not kept: " + desk_.not_kept());
   for (const auto &[cs_id, text] : policy_errors_) all.push_back(text);
   std::set<std::string> without_path;
   for (const auto &candidate : table_.all())
     if (!options_.forwarders.contains(candidate.egress)) without_path.insert(candidate.egress);
-  for (const auto &egress : without_path) all.push_back("rows name egress " + egress + ", which is not among this agent's forwarders");
+  for (const auto &egress : without_path)
+    all.push_back("rows name egress " + egress + ", which is not among this agent's forwarders");
   return all;
 }
 

@@ -20,13 +20,14 @@ using Json = nlohmann::json;
 
 namespace {
 
-constexpr auto kLazy = 100ms;      // for what no answer waits for
-constexpr auto kRetry = 1s;        // after a write that failed
-constexpr int kShareOfLoop = 4;    // writes pause so many times as long as it took to compose the last one
+constexpr auto kLazy = 100ms;    // for what no answer waits for
+constexpr auto kRetry = 1s;      // after a write that failed
+constexpr int kShareOfLoop = 4;  // writes pause so many times as long as it took to compose the last one
 constexpr int64_t kLongestMs = int64_t{std::numeric_limits<uint32_t>::max()} * 1000;  // of a lease
 
 int64_t wall_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 Error nonsense(const std::string &field) { return Error{field + " makes no sense", {}, EINVAL}; }
@@ -105,7 +106,8 @@ std::string RequestDesk::take_text() {
 
 void RequestDesk::saved(const Result<> &written) {
   if (!written) {
-    if (not_kept_.empty()) log::warn("granted requests are not kept: {}; it is tried again until it succeeds", written.error().what);
+    if (not_kept_.empty())
+      log::warn("granted requests are not kept: {}; it is tried again until it succeeds", written.error().what);
     not_kept_ = written.error().what;
     save_at(cmas::Clock::now() + kRetry);
   } else if (!not_kept_.empty()) {
@@ -123,20 +125,25 @@ std::string RequestDesk::text() const {
   std::string text = "{\"requests\":[";
   for (const Grant *grant : in_order) {
     if (grant != in_order.front()) text += ',';
-    text += grant->kept + std::to_string(wall + std::chrono::duration_cast<std::chrono::milliseconds>(grant->expires - now).count()) + '}';
+    text += grant->kept +
+            std::to_string(wall + std::chrono::duration_cast<std::chrono::milliseconds>(grant->expires - now).count()) +
+            '}';
   }
   return text + "]}";
 }
 
 std::string RequestDesk::entry_of(const Grant &grant) {
   return "{\"shown\":" + to_json(grant.shown) + ",\"cs_id\":" + std::to_string(grant.cs_id) +
-         ",\"origin\":" + Json(grant.origin).dump(-1, ' ', false, Json::error_handler_t::replace) + ",\"expires_unix_ms\":";
+         ",\"origin\":" + Json(grant.origin).dump(-1, ' ', false, Json::error_handler_t::replace) +
+         ",\"expires_unix_ms\":";
 }
 
 // Fails naming the field. What has expired is no error: its lease is over.
 Result<RequestDesk::Grant> RequestDesk::read_grant(const std::string &entry) {
   const Json json = Json::parse(entry, nullptr, false);
-  const auto has = [&](const char *field, auto is) { return json.is_object() && json.contains(field) && (json[field].*is)(); };
+  const auto has = [&](const char *field, auto is) {
+    return json.is_object() && json.contains(field) && (json[field].*is)();
+  };
   Grant grant;
   if (!has("shown", &Json::is_object) || !from_json(json["shown"].dump(), grant.shown)) return nonsense("shown");
   if (grant.shown.id() == 0 || grant.shown.id() >= uint64_t{1} << 53) return nonsense("id");
@@ -147,7 +154,8 @@ Result<RequestDesk::Grant> RequestDesk::read_grant(const std::string &entry) {
   const uint64_t cs_id = json["cs_id"].get<uint64_t>();
   if (cs_id == 0 || cs_id > std::numeric_limits<uint32_t>::max()) return nonsense("cs_id");
   grant.cs_id = static_cast<uint32_t>(cs_id);
-  if (!has("origin", &Json::is_string) || json["origin"].get_ref<const std::string &>().empty()) return nonsense("origin");
+  if (!has("origin", &Json::is_string) || json["origin"].get_ref<const std::string &>().empty())
+    return nonsense("origin");
   grant.origin = json["origin"].get<std::string>();
   if (!has("expires_unix_ms", &Json::is_number_unsigned)) return nonsense("expires_unix_ms");
   const uint64_t expires = json["expires_unix_ms"].get<uint64_t>();

@@ -26,10 +26,17 @@ uint64_t monotonic_ns() {
 
 }  // namespace
 
-PathSelector::PathSelector(asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions, Programmer &programmer,
-                           SelectorOptions options)
-    : io_(io), table_(table), sessions_(sessions), programmer_(programmer), options_(std::move(options)),
-      desk_(io, table, sessions, programmer, options_.forwarders, file("requests.json")), log_timer_(io), hold_timer_(io), dead_timer_(io) {
+PathSelector::PathSelector(asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions,
+                           Programmer &programmer, SelectorOptions options)
+    : io_(io),
+      table_(table),
+      sessions_(sessions),
+      programmer_(programmer),
+      options_(std::move(options)),
+      desk_(io, table, sessions, programmer, options_.forwarders, file("requests.json")),
+      log_timer_(io),
+      hold_timer_(io),
+      dead_timer_(io) {
   std::map<cmas::RowKey, double> shares;
   for (const auto &[key, egress, share] : options_.programmed) {
     inherited_[key.cs_id][key.csci_id] = egress;
@@ -37,19 +44,23 @@ PathSelector::PathSelector(asio::io_context &io, cmas::WholeTable &table, Sessio
   }
   for (const auto &[key, share] : shares) {
     std::string &text = in_force_[key.cs_id];
-    if (share > 0) text += (text.empty() ? "csci " : ", csci ") + std::to_string(key.csci_id) + " " + std::to_string(std::lround(share * 100)) + "%";
+    if (share > 0)
+      text += (text.empty() ? "csci " : ", csci ") + std::to_string(key.csci_id) + " " +
+              std::to_string(std::lround(share * 100)) + "%";
   }
 }
 
-Result<std::unique_ptr<PathSelector>> PathSelector::open(asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions,
-                                                         Programmer &programmer, SelectorOptions options) {
+Result<std::unique_ptr<PathSelector>> PathSelector::open(asio::io_context &io, cmas::WholeTable &table,
+                                                         SessionServer &sessions, Programmer &programmer,
+                                                         SelectorOptions options) {
   std::unique_ptr<PathSelector> selector(new PathSelector(io, table, sessions, programmer, std::move(options)));
   selector->load();
   auto *self = selector.get();
   sessions.on_touched([self](const auto &services, const std::string &origin, uint64_t epoch, uint64_t sequence) {
     self->heard(origin, epoch, sequence, services);
   });
-  sessions.on_finished([self](uint64_t reservation, const std::string &reason) { self->desk_.ended(reservation, reason); });
+  sessions.on_finished(
+      [self](uint64_t reservation, const std::string &reason) { self->desk_.ended(reservation, reason); });
   programmer.on_published([self](uint64_t epoch, uint64_t published_ns) { self->published(epoch, published_ns); });
   selector->begin_hold();
   return selector;
@@ -72,13 +83,14 @@ void PathSelector::put_metric(const std::string &egress, const cmas::NetworkMetr
   touch(table_.put_metric(egress, metric));
   if (was_silent == metric.answers) {
     log::warn("path {}: egress={} loss={:.0f}%", metric.answers ? "up" : "down", egress, metric.loss * 100);
-    sessions_due_ = metric.answers;  // of grants whose instance had lost its place
+    sessions_due_ = metric.answers;                                   // of grants whose instance had lost its place
     for (const auto &[cs_id, steering] : steerings_) touch({cs_id});  // those of withdrawn rows too
   }
   if ((first || !metric.answers) && holding_) check_hold();
 }
 
-void PathSelector::heard(const std::string &origin, uint64_t epoch, uint64_t sequence, const cmas::WholeTable::Services &services) {
+void PathSelector::heard(const std::string &origin, uint64_t epoch, uint64_t sequence,
+                         const cmas::WholeTable::Services &services) {
   journal_.received(origin, epoch, sequence, monotonic_ns());
   touch(services);
   if (silent_sites_.empty()) return;
@@ -135,7 +147,8 @@ void PathSelector::recompute_one(uint32_t cs_id) {
   if (holding_) return;  // not in force; what is then is said when it is released
   if (in_force_.contains(cs_id)) return log_first_shift(cs_id);
   const std::size_t arrow = outcome->shift.find(" -> ");
-  if (arrow != std::string::npos) log_shift(*service, outcome->shift.substr(0, arrow), outcome->shift.substr(arrow + 4), outcome->why);
+  if (arrow != std::string::npos)
+    log_shift(*service, outcome->shift.substr(0, arrow), outcome->shift.substr(arrow + 4), outcome->why);
 }
 
 ServiceSteering &PathSelector::steering_of(uint32_t cs_id) {
@@ -192,11 +205,13 @@ void PathSelector::log_first_shift(uint32_t cs_id) {
   const auto steering = steerings_.find(cs_id);
   if (!service || steering == steerings_.end()) return;
   const auto before = in_force_.extract(cs_id);
-  const std::string from = before.empty() || before.mapped().empty() ? "none" : before.mapped(), to = steering->second.shares();
+  const std::string from = before.empty() || before.mapped().empty() ? "none" : before.mapped(),
+                    to = steering->second.shares();
   if (from != to) log_shift(*service, from, to, "first view after the restart");
 }
 
-void PathSelector::log_shift(const v1::Service &service, const std::string &from, const std::string &to, const std::string &why) {
+void PathSelector::log_shift(const v1::Service &service, const std::string &from, const std::string &to,
+                             const std::string &why) {
   Shift &shift = shifts_[service.cs_id()];
   if (shift.changes++ == 0) shift.from = from;
   shift.service_id = service.service_id();
@@ -215,8 +230,8 @@ void PathSelector::log_pending() {
       more = true;
       continue;
     }
-    log::info("new flows: service={} cs_id={} old=\"{}\" new=\"{}\" why=\"{}\"{}", shift.service_id, cs_id, shift.from, shift.to, shift.why,
-              shift.changes > 1 ? " changes=" + std::to_string(shift.changes) : "");
+    log::info("new flows: service={} cs_id={} old=\"{}\" new=\"{}\" why=\"{}\"{}", shift.service_id, cs_id, shift.from,
+              shift.to, shift.why, shift.changes > 1 ? " changes=" + std::to_string(shift.changes) : "");
     shift.said = now;
     shift.changes = 0;
   }
@@ -254,8 +269,9 @@ void PathSelector::begin_hold() {
   if (limit.count() == 0) return;
   holding_ = true;
   programmer_.hold(waiting_for());
-  log::info("{} until all is known: waiting for {}, at most {} s", options_.hold ? "the view in force stays" : "the first view waits",
-            waiting_for(), std::chrono::duration<double>(limit).count());
+  log::info("{} until all is known: waiting for {}, at most {} s",
+            options_.hold ? "the view in force stays" : "the first view waits", waiting_for(),
+            std::chrono::duration<double>(limit).count());
   sessions_.on_synced([this, alive = std::weak_ptr(alive_)] {
     if (!alive.expired()) check_hold();
   });
@@ -295,9 +311,11 @@ void PathSelector::release_hold(const std::string &why) {
   if (platform_known_ || !options_.hold) return publish_first(why);
   // Services that the catalogue has not named yet are not services that it does not name: none is removed.
   catalogue_missing_ = true;
-  log::error("{}, the platform is away and no cached copy of its catalogue is there: {} services of the view in force stay as they are, "
-             "and no change of theirs takes effect until the platform is back",
-             why, in_force_.size());
+  log::error(
+      "{}, the platform is away and no cached copy of its catalogue is there: {} services of the view in force stay as "
+      "they are, "
+      "and no change of theirs takes effect until the platform is back",
+      why, in_force_.size());
   publish_first(why);
 }
 

@@ -27,10 +27,10 @@
 namespace catsbpf::agent {
 
 struct SelectorOptions {
-  std::string state_directory;         // drains.json, requests.json; "" : nothing is kept
+  std::string state_directory;  // drains.json, requests.json; "" : nothing is kept
   double ring_threshold = 0.1;
-  std::set<std::string> forwarders;    // egresses to which a path is configured
-  std::set<std::string> sites;         // of the configured C-SMAs
+  std::set<std::string> forwarders;  // egresses to which a path is configured
+  std::set<std::string> sites;       // of the configured C-SMAs
   std::chrono::milliseconds restart_hold{30'000};
   // No view is in force: the first one waits so long for the catalogue, all rows and all paths' delays. And
   // after a restart, once catalogue and rows are known, so long for the delays. 0: not at all.
@@ -51,8 +51,9 @@ struct SelectorOptions {
 class PathSelector {
  public:
   // Takes over the callbacks of `sessions` and `programmer`. Kept state that makes no sense is put aside.
-  static Result<std::unique_ptr<PathSelector>> open(boost::asio::io_context &io, cmas::WholeTable &table, SessionServer &sessions,
-                                                    Programmer &programmer, SelectorOptions options);
+  static Result<std::unique_ptr<PathSelector>> open(boost::asio::io_context &io, cmas::WholeTable &table,
+                                                    SessionServer &sessions, Programmer &programmer,
+                                                    SelectorOptions options);
 
   // ---- from the platform client and the C-NMA ----
   void put_service(const v1::Service &service);
@@ -127,9 +128,9 @@ class PathSelector {
   std::map<uint32_t, ServiceSteering> steerings_;
   std::map<uint32_t, std::string> policy_errors_;
   std::map<uint32_t, std::map<uint32_t, std::string>> inherited_;  // CS-ID -> CSCI-ID -> egress
-  std::map<uint32_t, std::string> in_force_;                       // CS-ID -> shares in the last agent's view, until ours is
-  std::set<std::string> silent_sites_;                             // have withdrawn instances
-  std::map<cmas::RowKey, cmas::TimePoint> dead_;                   // since when
+  std::map<uint32_t, std::string> in_force_;      // CS-ID -> shares in the last agent's view, until ours is
+  std::set<std::string> silent_sites_;            // have withdrawn instances
+  std::map<cmas::RowKey, cmas::TimePoint> dead_;  // since when
   cmas::WholeTable::Services touched_;
   bool recompute_posted_ = false;
   std::map<uint32_t, Shift> shifts_;

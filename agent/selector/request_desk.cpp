@@ -30,7 +30,9 @@ Result<uint32_t> lease_of(std::optional<uint32_t> asked, const v1::Service *serv
   const uint32_t usual = std::min(kDefaultLeaseSeconds, longest);
   if (asked == 0u) return invalid("lease_s", "0 would end at once", "leave it out for " + std::to_string(usual) + " s");
   if (asked <= longest) return asked.value_or(usual);
-  return invalid("lease_s", std::to_string(*asked) + " is longer than " + (service ? "service " + service->service_id() : "this agent") + " allows",
+  return invalid("lease_s",
+                 std::to_string(*asked) + " is longer than " +
+                     (service ? "service " + service->service_id() : "this agent") + " allows",
                  "at most " + std::to_string(longest) + "; renew it before it ends");
 }
 
@@ -42,7 +44,8 @@ Result<cmas::Request> wish_of(const v1::ServiceRequest &request) {
   wish.cost = request.cost();
   if (wish.gas == 0) return invalid("gas", "0 asks for nothing", "leave it out for 1 slot");
   if (wish.gas > cmas::SiteTable::kMaxGas)
-    return invalid("gas", std::to_string(wish.gas) + " is absurd", "at most " + std::to_string(cmas::SiteTable::kMaxGas));
+    return invalid("gas", std::to_string(wish.gas) + " is absurd",
+                   "at most " + std::to_string(cmas::SiteTable::kMaxGas));
   if (!std::isfinite(request.cost()) || request.cost() < 0)
     return invalid("cost", "must be a finite number that is not negative", "leave it out for the lowest cost");
   if (!std::isfinite(request.delay_ms()) || request.delay_ms() < 0 || request.delay_ms() > 1e9)
@@ -51,10 +54,17 @@ Result<cmas::Request> wish_of(const v1::ServiceRequest &request) {
   return wish;
 }
 
-RequestDesk::RequestDesk(asio::io_context &io, const cmas::WholeTable &table, SessionServer &sessions, Programmer &programmer,
-                         std::set<std::string> forwarders, std::string file)
-    : io_(io), table_(table), sessions_(sessions), programmer_(programmer), forwarders_(std::move(forwarders)),
-      file_(std::move(file)), expiry_(io), saving_(io), worker_(io) {}
+RequestDesk::RequestDesk(asio::io_context &io, const cmas::WholeTable &table, SessionServer &sessions,
+                         Programmer &programmer, std::set<std::string> forwarders, std::string file)
+    : io_(io),
+      table_(table),
+      sessions_(sessions),
+      programmer_(programmer),
+      forwarders_(std::move(forwarders)),
+      file_(std::move(file)),
+      expiry_(io),
+      saving_(io),
+      worker_(io) {}
 
 RequestDesk::~RequestDesk() {
   alive_.reset();
@@ -120,7 +130,8 @@ class Refusals {
 // A request that is being answered counts like a grant until it is one.
 class RequestDesk::Place {
  public:
-  Place(std::shared_ptr<Pending> pending, std::string client) : pending_(std::move(pending)), client_(std::move(client)) {
+  Place(std::shared_ptr<Pending> pending, std::string client)
+      : pending_(std::move(pending)), client_(std::move(client)) {
     pending_->by_client[client_]++;
     pending_->total++;
   }
@@ -139,10 +150,12 @@ class RequestDesk::Place {
 };
 
 Result<> RequestDesk::room_for(const std::string &client) const {
-  if (grants_.size() + pending_->total >= kMaxGrants) return Error{"too many requests are granted here", "finish some or try later", EBUSY};
+  if (grants_.size() + pending_->total >= kMaxGrants)
+    return Error{"too many requests are granted here", "finish some or try later", EBUSY};
   const auto granted = by_client_.find(client);
   const auto pending = pending_->by_client.find(client);
-  const std::size_t mine = (granted == by_client_.end() ? 0 : granted->second.size()) + (pending == pending_->by_client.end() ? 0 : pending->second);
+  const std::size_t mine = (granted == by_client_.end() ? 0 : granted->second.size()) +
+                           (pending == pending_->by_client.end() ? 0 : pending->second);
   if (mine < kMaxGrantsPerClient) return done();
   return Error{client + " holds " + std::to_string(mine) + " requests already", "finish some of them", EBUSY};
 }
@@ -150,7 +163,8 @@ Result<> RequestDesk::room_for(const std::string &client) const {
 asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRequest request, std::string client) {
   const v1::Service *service = table_.service(request.service_id());
   if (!service)
-    co_return Error{"unknown service '" + request.service_id() + "'", "the platform's catalogue has the Service IDs: catsbpf services", ENOENT};
+    co_return Error{"unknown service '" + request.service_id() + "'",
+                    "the platform's catalogue has the Service IDs: catsbpf services", ENOENT};
   const auto wish = wish_of(request);
   if (!wish) co_return wish.error();
   const auto lease = lease_of(request.has_lease_s() ? std::optional(request.lease_s()) : std::nullopt, service);
@@ -188,7 +202,8 @@ asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRe
     const auto grant = grants_.find(id);
     if (!kept) {
       if (grant != grants_.end()) end(grant, "it cannot be kept", true);
-      co_return Error{"the request is not granted, because it cannot be kept: " + kept.error().what, kept.error().hint, EAGAIN};
+      co_return Error{"the request is not granted, because it cannot be kept: " + kept.error().what, kept.error().hint,
+                      EAGAIN};
     }
     if (grant == grants_.end()) {
       refusals.add(csci_id, "ended at once", "its site ended it at once");
@@ -199,21 +214,26 @@ asio::awaitable<Result<RequestDesk::Outcome>> RequestDesk::request(v1::ServiceRe
     outcome.answer.set_real_delay_ms(shown.real_delay_ms());
     outcome.answer.set_success(true);
     outcome.reservation = id;
-    log::info("request granted: reservation={} client={} service={} csci={} gas={} cost={} real_delay={} ms lease={} s why=\"{}\"{}", id,
-              client, service_id, csci_id, wish->gas, shown.real_cost(), shown.real_delay_ms(), *lease, decision->policy + ", " + verdict.reason,
-              refusals.reason().empty() ? "" : " passed over: " + refusals.reason());
+    log::info(
+        "request granted: reservation={} client={} service={} csci={} gas={} cost={} real_delay={} ms lease={} s "
+        "why=\"{}\"{}",
+        id, client, service_id, csci_id, wish->gas, shown.real_cost(), shown.real_delay_ms(), *lease,
+        decision->policy + ", " + verdict.reason,
+        refusals.reason().empty() ? "" : " passed over: " + refusals.reason());
     co_return outcome;
   }
-  for (const auto &verdict : unreachable) refusals.add(verdict.candidate.key.csci_id, verdict.reason, "no path leads to it");
+  for (const auto &verdict : unreachable)
+    refusals.add(verdict.candidate.key.csci_id, verdict.reason, "no path leads to it");
   const std::string none = "service " + service_id + " has no instance";
   outcome.reason = refusals.reason().empty() ? none : refusals.reason();
   outcome.told = refusals.told().empty() ? none : refusals.told();
-  log::info("request refused: client={} service={} gas={} cost={} delay={} ms reason=\"{}\"", client, service_id, wish->gas,
-            wish->cost, request.delay_ms(), outcome.reason);
+  log::info("request refused: client={} service={} gas={} cost={} delay={} ms reason=\"{}\"", client, service_id,
+            wish->gas, wish->cost, request.delay_ms(), outcome.reason);
   co_return outcome;
 }
 
-asio::awaitable<Result<v1::Reservation>> RequestDesk::renew(uint64_t reservation, std::string client, std::optional<uint32_t> lease_s) {
+asio::awaitable<Result<v1::Reservation>> RequestDesk::renew(uint64_t reservation, std::string client,
+                                                            std::optional<uint32_t> lease_s) {
   const auto found = find(reservation, client);
   if (!found) co_return found.error();
   const Grant &grant = (*found)->second;
@@ -221,7 +241,9 @@ asio::awaitable<Result<v1::Reservation>> RequestDesk::renew(uint64_t reservation
   if (!lease) co_return lease.error();
   const auto asked = cmas::Clock::now();
   const auto renewed = co_await sessions_.renew(grant.origin, reservation, std::chrono::seconds(*lease));
-  if (!renewed) co_return Error{"request " + std::to_string(reservation) + " is not renewed: " + renewed.error().what, renewed.error().hint, EBUSY};
+  if (!renewed)
+    co_return Error{"request " + std::to_string(reservation) + " is not renewed: " + renewed.error().what,
+                    renewed.error().hint, EBUSY};
   const auto again = grants_.find(reservation);  // it may have ended meanwhile
   if (again == grants_.end()) co_return Error{"request " + std::to_string(reservation) + " has ended", {}, ENOENT};
   by_expiry_.erase({again->second.expires, reservation});
@@ -234,7 +256,8 @@ asio::awaitable<Result<v1::Reservation>> RequestDesk::renew(uint64_t reservation
   const auto kept = co_await stored();
   if (alive.expired()) co_return Error{"this agent stops", "try again", EAGAIN};
   if (!kept)
-    co_return Error{"request " + std::to_string(reservation) + " is renewed, but a restart of this agent may forget that: " + kept.error().what,
+    co_return Error{"request " + std::to_string(reservation) +
+                        " is renewed, but a restart of this agent may forget that: " + kept.error().what,
                     kept.error().hint, EAGAIN};
   co_return this->reservation(reservation, client);
 }
@@ -265,7 +288,8 @@ const RequestDesk::Grant *RequestDesk::in_force(const std::string &client, uint3
   const auto mine = by_client_.find(client);
   if (mine == by_client_.end()) return nullptr;
   for (const uint64_t id : mine->second)
-    if (const Grant &grant = grants_.at(id); grant.cs_id == cs_id && (!newest || grant.order > newest->order)) newest = &grant;
+    if (const Grant &grant = grants_.at(id); grant.cs_id == cs_id && (!newest || grant.order > newest->order))
+      newest = &grant;
   return newest;
 }
 
@@ -278,19 +302,23 @@ void RequestDesk::end(Grants::iterator position, const std::string &reason, bool
   if (auto &mine = by_client_[client]; mine.erase(id) && mine.empty()) by_client_.erase(client);
   programmer_.remove_session(id);
   if (tell_owner) sessions_.release(grant.origin, id);
-  log::info("request ended: reservation={} client={} service={} csci={} reason=\"{}\"", id, client, grant.shown.service_id(),
-            grant.shown.csci_id(), reason);
+  log::info("request ended: reservation={} client={} service={} csci={} reason=\"{}\"", id, client,
+            grant.shown.service_id(), grant.shown.csci_id(), reason);
   // The data plane has one session per client and service: an older grant comes back into force.
   if (const Grant *other = in_force(client, grant.cs_id); was_in_force && other)
-    if (const auto put = put_session(*other); !put) log::warn("session of request {} is not restored: {}", other->shown.id(), put.error().what);
+    if (const auto put = put_session(*other); !put)
+      log::warn("session of request {} is not restored: {}", other->shown.id(), put.error().what);
   changed();
 }
 
-Result<RequestDesk::Grants::const_iterator> RequestDesk::find(uint64_t id, const std::optional<std::string> &client) const {
+Result<RequestDesk::Grants::const_iterator> RequestDesk::find(uint64_t id,
+                                                              const std::optional<std::string> &client) const {
   const auto found = grants_.find(id);
-  if (found == grants_.end()) return Error{"no request " + std::to_string(id), "it may have ended: leases run out", ENOENT};
+  if (found == grants_.end())
+    return Error{"no request " + std::to_string(id), "it may have ended: leases run out", ENOENT};
   if (client && found->second.shown.client() != *client)
-    return Error{"request " + std::to_string(id) + " was not made from " + *client, "only the address that made it may change it", EPERM};
+    return Error{"request " + std::to_string(id) + " was not made from " + *client,
+                 "only the address that made it may change it", EPERM};
   return found;
 }
 

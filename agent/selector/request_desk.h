@@ -19,17 +19,17 @@
 
 #include "agent/programmer/programmer.h"
 #include "agent/session/session_server.h"
+#include "cmas/proto/api.pb.h"
 #include "cmas/selection.h"
 #include "cmas/site_table.h"
 #include "cmas/whole_table.h"
-#include "cmas/proto/api.pb.h"
 #include "util/worker.h"
 
 namespace catsbpf::agent {
 
-constexpr uint32_t kDefaultLeaseSeconds = 60;     // of a request that names none
-constexpr uint32_t kLongestLeaseSeconds = 3600;   // of a service whose SLA names none
-constexpr std::size_t kMaxGrants = 60'000;        // below MAX_SESSIONS of the data plane
+constexpr uint32_t kDefaultLeaseSeconds = 60;    // of a request that names none
+constexpr uint32_t kLongestLeaseSeconds = 3600;  // of a service whose SLA names none
+constexpr std::size_t kMaxGrants = 60'000;       // below MAX_SESSIONS of the data plane
 constexpr std::size_t kMaxGrantsPerClient = 256;
 
 // What a client wishes, checked: a number too large, negative or 0 is named, with what to write instead.
@@ -38,8 +38,8 @@ Result<cmas::Request> wish_of(const v1::ServiceRequest &request);
 class RequestDesk {
  public:
   // `file`: where grants are kept, "" : nowhere. All references outlive the desk.
-  RequestDesk(boost::asio::io_context &io, const cmas::WholeTable &table, SessionServer &sessions, Programmer &programmer,
-              std::set<std::string> forwarders, std::string file);
+  RequestDesk(boost::asio::io_context &io, const cmas::WholeTable &table, SessionServer &sessions,
+              Programmer &programmer, std::set<std::string> forwarders, std::string file);
   ~RequestDesk();
   RequestDesk(const RequestDesk &) = delete;
 
@@ -47,15 +47,16 @@ class RequestDesk {
     v1::SelectionAnswer answer;  // R044; success = false: no instance would have it
     uint64_t reservation = 0;
     uint32_t lease_s = 0;
-    std::string reason{};        // when not successful: every candidate's
-    std::string told{};          // the same for the client, who is told neither CSCI-IDs nor sites (R045)
+    std::string reason{};  // when not successful: every candidate's
+    std::string told{};    // the same for the client, who is told neither CSCI-IDs nor sites (R045)
   };
   // What is granted is on disk before this ends. Error: the request itself is wrong (code EINVAL), the service
   // unknown (ENOENT), too many grants (EBUSY), the grant cannot be kept (EAGAIN; nothing stays reserved).
   boost::asio::awaitable<Result<Outcome>> request(v1::ServiceRequest request, std::string client);
   // Extends the lease. Error: unknown (ENOENT), not that client's (EPERM), refused by the owner (EBUSY), extended
   // but not kept (EAGAIN).
-  boost::asio::awaitable<Result<v1::Reservation>> renew(uint64_t reservation, std::string client, std::optional<uint32_t> lease_s);
+  boost::asio::awaitable<Result<v1::Reservation>> renew(uint64_t reservation, std::string client,
+                                                        std::optional<uint32_t> lease_s);
   // The client is done (`client` empty: the operator says so).
   Result<> finish(uint64_t reservation, const std::optional<std::string> &client);
   // The owner says that it has ended.

@@ -18,7 +18,8 @@ namespace {
 
 Error cannot_write(const std::string &file, int code) {
   const bool full = code == ENOSPC || code == EDQUOT;
-  return system_error("cannot write " + file, code, full ? "free space in state_directory" : "state_directory must be writable for catsbpfd");
+  return system_error("cannot write " + file, code,
+                      full ? "free space in state_directory" : "state_directory must be writable for catsbpfd");
 }
 
 Result<> write_beside(const std::string &beside, const std::string &text) {
@@ -52,7 +53,8 @@ void set_aside(const std::string &path, const std::string &why, const std::strin
   if (rename(path.c_str(), aside.c_str()) == 0)
     log::error("{} cannot be used: {}; it is now {}; {}", path, why, aside, lost);
   else
-    log::error("{} cannot be used: {}; it cannot be renamed to {} either: {}; {}", path, why, aside, std::strerror(errno), lost);
+    log::error("{} cannot be used: {}; it cannot be renamed to {} either: {}; {}", path, why, aside,
+               std::strerror(errno), lost);
 }
 
 Result<std::optional<std::string>> read_whole(const std::string &path) {

@@ -79,7 +79,8 @@ std::string ServiceSteering::shares() const {
   if (ring_)
     for (const auto &member : ring_->members)
       if (const double part = share(member.csci_id); part > 0)
-        text += (text.empty() ? "csci " : ", csci ") + std::to_string(member.csci_id) + " " + figure(std::round(part * 100)) + "%";
+        text += (text.empty() ? "csci " : ", csci ") + std::to_string(member.csci_id) + " " +
+                figure(std::round(part * 100)) + "%";
   return text.empty() ? "none" : text;
 }
 
@@ -94,8 +95,10 @@ std::string ServiceSteering::differences(const std::map<uint32_t, Seen> &now) co
       say(csci_id, std::string("new, ") + cmas::name(seen.state) + ", free " + std::to_string(seen.gas));
       continue;
     }
-    if (old->second.state != seen.state) say(csci_id, std::string(cmas::name(old->second.state)) + " -> " + cmas::name(seen.state));
-    if (old->second.gas != seen.gas) say(csci_id, "free " + std::to_string(old->second.gas) + " -> " + std::to_string(seen.gas));
+    if (old->second.state != seen.state)
+      say(csci_id, std::string(cmas::name(old->second.state)) + " -> " + cmas::name(seen.state));
+    if (old->second.gas != seen.gas)
+      say(csci_id, "free " + std::to_string(old->second.gas) + " -> " + std::to_string(seen.gas));
     if (old->second.cost != seen.cost) say(csci_id, "cost " + figure(old->second.cost) + " -> " + figure(seen.cost));
     if (old->second.egress != seen.egress) say(csci_id, "egress " + old->second.egress + " -> " + seen.egress);
     if (differs(old->second.real_delay, seen.real_delay))
@@ -106,8 +109,8 @@ std::string ServiceSteering::differences(const std::map<uint32_t, Seen> &now) co
   return text.empty() ? "small changes added up" : text;
 }
 
-void ServiceSteering::keep_withdrawn(const std::vector<cmas::Candidate> &candidates, const std::set<std::string> &forwarders,
-                                     const std::set<std::string> &silent) {
+void ServiceSteering::keep_withdrawn(const std::vector<cmas::Candidate> &candidates,
+                                     const std::set<std::string> &forwarders, const std::set<std::string> &silent) {
   for (const auto &candidate : candidates) withdrawn_.erase(candidate.key.csci_id);
   for (const auto &[csci_id, seen] : seen_)
     if (seen.state != cmas::RowState::kDead && forwarders.contains(seen.egress) &&
@@ -135,7 +138,8 @@ bool ServiceSteering::forget_withdrawn(const std::string &site) {
   return std::erase_if(withdrawn_, [&](const auto &entry) { return entry.second.site == site; }) > 0;
 }
 
-Result<ServiceSteering::Outcome> ServiceSteering::update(const v1::Service &service, std::vector<cmas::Candidate> candidates,
+Result<ServiceSteering::Outcome> ServiceSteering::update(const v1::Service &service,
+                                                         std::vector<cmas::Candidate> candidates,
                                                          const std::set<std::string> &forwarders,
                                                          const std::set<std::string> &silent) {
   const auto with_path = reachable(std::move(candidates), forwarders).candidates;

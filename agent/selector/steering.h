@@ -56,8 +56,8 @@ class ServiceSteering {
     std::string egress, site;
   };
   std::string differences(const std::map<uint32_t, Seen> &now) const;
-  std::vector<WantedInstance> instances(const std::vector<cmas::Candidate> &candidates, const std::set<std::string> &forwarders,
-                                        const std::set<std::string> &silent);
+  std::vector<WantedInstance> instances(const std::vector<cmas::Candidate> &candidates,
+                                        const std::set<std::string> &forwarders, const std::set<std::string> &silent);
   void keep_withdrawn(const std::vector<cmas::Candidate> &candidates, const std::set<std::string> &forwarders,
                       const std::set<std::string> &silent);
   bool takes_flows() const { return ring_ && !ring_->slots.empty(); }

@@ -21,7 +21,8 @@ Result<> check_contact(const std::string &place, const std::string &text, bool o
     return Error{place + ": '" + text + "' is no " + (only_v6 ? "IPv6 " : "") + "address",
                  "write it without prefix length and port"};
   if (address.is_unspecified() || address.is_multicast())
-    return Error{place + ": " + text + " is not the address of one host", "the instance's address on the site's network"};
+    return Error{place + ": " + text + " is not the address of one host",
+                 "the instance's address on the site's network"};
   return done();
 }
 
@@ -29,7 +30,7 @@ Result<uint32_t> cs_id_of(const std::string &place, const v1::SiteRow &row, cons
   const auto known = resolve && !row.service_id().empty() ? resolve(row.service_id()) : std::nullopt;
   if (known && row.cs_id() != 0 && row.cs_id() != *known) {
     return Error{place + ".cs_id: " + std::to_string(row.cs_id()) + ", but service '" + row.service_id() + "' has " +
-                 std::to_string(*known),
+                     std::to_string(*known),
                  "leave one of the two out"};
   }
   if (known) return *known;
@@ -37,7 +38,8 @@ Result<uint32_t> cs_id_of(const std::string &place, const v1::SiteRow &row, cons
   if (row.service_id().empty())
     return Error{place + ".service_id: missing", "name the service by service_id, cs_id or both"};
   return Error{place + ".service_id: no service '" + row.service_id() + "' is known here",
-               resolve ? "register it at the platform, or give its cs_id too" : "this agent knows no platform: give its cs_id too"};
+               resolve ? "register it at the platform, or give its cs_id too"
+                       : "this agent knows no platform: give its cs_id too"};
 }
 
 bool serves(const cmas::SiteRow &row, const std::string &service) {
@@ -77,7 +79,8 @@ cmas::SiteChange change_of(const v1::SiteDelta &delta) {
 Result<std::vector<cmas::SiteRow>> rows_of(const v1::SiteTable &table, const std::string &site,
                                            const ResolveService &resolve) {
   if (!table.site().empty() && table.site() != site)
-    return Error{"site: '" + table.site() + "', this is the agent of site '" + site + "'", "leave it out, or ask the other agent"};
+    return Error{"site: '" + table.site() + "', this is the agent of site '" + site + "'",
+                 "leave it out, or ask the other agent"};
   std::vector<cmas::SiteRow> rows;
   std::set<cmas::RowKey> seen;
   for (int i = 0; i < table.rows_size(); ++i) {
@@ -100,7 +103,8 @@ Result<std::vector<cmas::SiteRow>> rows_of(const v1::SiteTable &table, const std
     if (auto contact = check_contact(place + ".contact", row.contact, false); !contact.ok()) return contact.error();
     if (auto contact = check_contact(place + ".contact6", row.contact6, true); !contact.ok()) return contact.error();
     if (!seen.insert(row.row.key).second)
-      return Error{place + ".csci_id: " + cmas::text(row.row.key) + " is in the table twice", "one row per service and instance"};
+      return Error{place + ".csci_id: " + cmas::text(row.row.key) + " is in the table twice",
+                   "one row per service and instance"};
     rows.push_back(std::move(row));
   }
   return rows;
@@ -140,7 +144,7 @@ Result<uint64_t> reservation_of(const v1::ServiceFinished &finished, const cmas:
   }
   if (oldest) return oldest->reservation;
   return Error{"csci_id: instance " + std::to_string(finished.csci_id()) + " holds no reservation" +
-               (finished.gas() == 0 ? "" : " of gas " + std::to_string(finished.gas())),
+                   (finished.gas() == 0 ? "" : " of gas " + std::to_string(finished.gas())),
                "nothing is left to do: GET /v1/table shows what is in use"};
 }
 

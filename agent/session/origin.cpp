@@ -138,12 +138,8 @@ bool Origin::take(const v1::Envelope &envelope) {
     case v1::Envelope::kKeepAlive:
       if (receiver_.missing(envelope.keep_alive())) ask_resync("keep-alive names a message that never came");
       break;
-    case v1::Envelope::kReserveReply:
-      reservations_.answered(envelope.reserve_reply());
-      break;
-    case v1::Envelope::kReleased:
-      reservations_.released(envelope.released().reservation());
-      break;
+    case v1::Envelope::kReserveReply: reservations_.answered(envelope.reserve_reply()); break;
+    case v1::Envelope::kReleased: reservations_.released(envelope.released().reservation()); break;
     case v1::Envelope::kFinished:
       if (callbacks_.finished) callbacks_.finished(envelope.finished().reservation(), envelope.finished().reason());
       break;
@@ -151,8 +147,7 @@ bool Origin::take(const v1::Envelope &envelope) {
       record_.reason = "peer ended the session: " + envelope.refusal().reason();
       connection_->close(record_.reason);
       return false;
-    default:
-      break;  // of a newer version
+    default: break;  // of a newer version
   }
   // It was silent for a while, its rows are as they were.
   if (rows_ == Rows::kFrozen && receiver_.synced()) thaw();

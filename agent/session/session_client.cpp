@@ -172,9 +172,7 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
         sender_.restart();
         connection_->flush();
         break;
-      case v1::Envelope::kReserve:
-        reserve(envelope.reserve());
-        break;
+      case v1::Envelope::kReserve: reserve(envelope.reserve()); break;
       case v1::Envelope::kRenew:
         ledger_.renew(envelope.renew().reservation(), milliseconds{envelope.renew().lease_ms()},
                       reply_to(envelope.renew().reservation()));
@@ -182,11 +180,8 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
       case v1::Envelope::kRelease:
         ledger_.release(envelope.release().reservation(), released_to(envelope.release().reservation()));
         break;
-      case v1::Envelope::kHeld:
-        held(envelope.held());
-        break;
-      default:
-        break;  // keep-alives, and what a newer version says
+      case v1::Envelope::kHeld: held(envelope.held()); break;
+      default: break;  // keep-alives, and what a newer version says
     }
     return done();
   }

@@ -25,7 +25,8 @@ std::string verdict(const v1::Explanation &explanation) {
   if (explanation.decided_by() == "bypass") return "plain routing";
   if (explanation.csci_id() != 0) return "CSCI-ID " + std::to_string(explanation.csci_id());
   for (const auto &candidate : explanation.candidates())
-    if (candidate.share() > 0 && explanation.decided_by() == "ring") return "by the ring, each one's share of new flows below";
+    if (candidate.share() > 0 && explanation.decided_by() == "ring")
+      return "by the ring, each one's share of new flows below";
   return explanation.decided_by() == "ring" ? "none: new flows follow plain routing" : "none";
 }
 
@@ -39,8 +40,8 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
   facts.add("rule", or_dash(explanation.rule()));
   facts.add("instance", verdict(explanation));
   if (!explanation.client().empty())
-    facts.add("client",
-              explanation.client() + ": " + (explanation.client_rule().empty() ? "no live flow" : explanation.client_rule()));
+    facts.add("client", explanation.client() + ": " +
+                            (explanation.client_rule().empty() ? "no live flow" : explanation.client_rule()));
   Table table({{""},
                {"CSCI-ID", Align::right},
                {"SITE", Align::left, Shorten::end, 6},

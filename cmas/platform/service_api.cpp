@@ -29,26 +29,13 @@ constexpr std::chrono::seconds kLookAround{1};  // for changes by other programs
 Response refused(const Error &error) {
   int status = 500;
   switch (error.code) {
-    case EINVAL:
-      status = 400;
-      break;
-    case ENOENT:
-      status = 404;
-      break;
-    case EEXIST:
-      status = 409;
-      break;
-    case ESTALE:
-      status = 412;
-      break;
-    case EBUSY:
-      status = 503;
-      break;
-    case ENOSPC:
-      status = 507;
-      break;
-    default:
-      break;
+    case EINVAL: status = 400; break;
+    case ENOENT: status = 404; break;
+    case EEXIST: status = 409; break;
+    case ESTALE: status = 412; break;
+    case EBUSY: status = 503; break;
+    case ENOSPC: status = 507; break;
+    default: break;
   }
   if (status >= 500) log::error("platform: {}", error.what);
   return http::failure(status, error);

@@ -29,8 +29,7 @@ Error sqlite_error(const std::string &path, sqlite3 *database, int code) {
       hint = "the folder must exist, and it and the file must be writable for this user";
       number = EACCES;
       break;
-    default:
-      break;
+    default: break;
   }
   const char *reason = database ? sqlite3_errmsg(database) : sqlite3_errstr(code);
   return Error{"registry " + path + ": " + reason, hint, number};

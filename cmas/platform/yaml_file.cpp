@@ -75,8 +75,7 @@ class YamlFile::Reader {
       case FieldDescriptor::CPPTYPE_BOOL:
         if (text != "true" && text != "false") return wrong(node, path, "'" + text + "' is neither true nor false", "");
         return reflection->SetBool(&into, &field, text == "true");
-      default:
-        return wrong(node, path, "has a type that files cannot give", "");
+      default: return wrong(node, path, "has a type that files cannot give", "");
     }
   }
 

@@ -51,12 +51,24 @@ class Writer {
       next();
       switch (field.cpp_type()) {
         case FieldDescriptor::CPPTYPE_MESSAGE: this->message(reflection.GetRepeatedMessage(message, &field, i)); break;
-        case FieldDescriptor::CPPTYPE_STRING: text(reflection.GetRepeatedStringReference(message, &field, i, &scratch_)); break;
-        case FieldDescriptor::CPPTYPE_BOOL: out_ += reflection.GetRepeatedBool(message, &field, i) ? "true" : "false"; break;
-        case FieldDescriptor::CPPTYPE_INT32: out_ += std::to_string(reflection.GetRepeatedInt32(message, &field, i)); break;
-        case FieldDescriptor::CPPTYPE_INT64: out_ += std::to_string(reflection.GetRepeatedInt64(message, &field, i)); break;
-        case FieldDescriptor::CPPTYPE_UINT32: out_ += std::to_string(reflection.GetRepeatedUInt32(message, &field, i)); break;
-        case FieldDescriptor::CPPTYPE_UINT64: out_ += std::to_string(reflection.GetRepeatedUInt64(message, &field, i)); break;
+        case FieldDescriptor::CPPTYPE_STRING:
+          text(reflection.GetRepeatedStringReference(message, &field, i, &scratch_));
+          break;
+        case FieldDescriptor::CPPTYPE_BOOL:
+          out_ += reflection.GetRepeatedBool(message, &field, i) ? "true" : "false";
+          break;
+        case FieldDescriptor::CPPTYPE_INT32:
+          out_ += std::to_string(reflection.GetRepeatedInt32(message, &field, i));
+          break;
+        case FieldDescriptor::CPPTYPE_INT64:
+          out_ += std::to_string(reflection.GetRepeatedInt64(message, &field, i));
+          break;
+        case FieldDescriptor::CPPTYPE_UINT32:
+          out_ += std::to_string(reflection.GetRepeatedUInt32(message, &field, i));
+          break;
+        case FieldDescriptor::CPPTYPE_UINT64:
+          out_ += std::to_string(reflection.GetRepeatedUInt64(message, &field, i));
+          break;
         case FieldDescriptor::CPPTYPE_DOUBLE: number(reflection.GetRepeatedDouble(message, &field, i)); break;
         case FieldDescriptor::CPPTYPE_FLOAT: number(reflection.GetRepeatedFloat(message, &field, i)); break;
         case FieldDescriptor::CPPTYPE_ENUM: text(reflection.GetRepeatedEnum(message, &field, i)->name()); break;

@@ -106,11 +106,11 @@ void measure(Replay &replay, const std::vector<Subject *> &subjects) {
 
 void print(const char *name, double value, const double *floor) {
   if (floor)
-    std::printf("{\"name\": \"%s\", \"value\": %.1f, \"unit\": \"ns/packet\", \"floor\": %.1f, \"ratio\": %.2f}\n", name,
-                value, *floor, value / *floor);
+    std::printf("{\"name\": \"%s\", \"value\": %.1f, \"unit\": \"ns/packet\", \"floor\": %.1f, \"ratio\": %.2f}\n",
+                name, value, *floor, value / *floor);
   else
-    std::printf("{\"name\": \"%s\", \"value\": %.1f, \"unit\": \"ns/packet\", \"floor\": null, \"ratio\": null}\n", name,
-                value);
+    std::printf("{\"name\": \"%s\", \"value\": %.1f, \"unit\": \"ns/packet\", \"floor\": null, \"ratio\": null}\n",
+                name, value);
 }
 
 std::vector<Bytes> packets(uint32_t flows, const std::string &destination) {
@@ -119,7 +119,8 @@ std::vector<Bytes> packets(uint32_t flows, const std::string &destination) {
   for (uint32_t i = 0; i < flows; ++i) {
     const uint32_t host = (i * 7919u) % 0xffff00u + 1;
     Ip spec;
-    spec.source = "10." + std::to_string(host >> 16) + "." + std::to_string(host >> 8 & 255) + "." + std::to_string(host & 255);
+    spec.source =
+        "10." + std::to_string(host >> 16) + "." + std::to_string(host >> 8 & 255) + "." + std::to_string(host & 255);
     spec.source_port = static_cast<uint16_t>(1024 + i % 60000);
     spec.destination = destination;
     spec.payload_bytes = 74;

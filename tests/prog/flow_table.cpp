@@ -110,7 +110,8 @@ TEST_F(FullLines, expired_flow_makes_room_before_any_other) {
 class FlowTable : public World {};
 
 TEST_F(FlowTable, new_flows_go_into_the_emptier_line) {
-  for (uint32_t port = 1; port <= 1800; ++port) chosen(udp(static_cast<uint16_t>(port)));  // of 4096; at 2048 one key in fifty has a flow without a place
+  for (uint32_t port = 1; port <= 1800; ++port)
+    chosen(udp(static_cast<uint16_t>(port)));  // of 4096; at 2048 one key in fifty has a flow without a place
   EXPECT_EQ(plane.live_flows(), 1800u);
   EXPECT_EQ(plane.flow_counters().displaced + plane.flow_counters().refused, 0u);
   expect_consistent(plane);

@@ -28,9 +28,7 @@ constexpr const char *kBpffs = "/sys/fs/bpf";
 constexpr long kBpffsMagic = 0xcafe4a11;
 }  // namespace
 
-void shell(const std::string &command) {
-  ASSERT_EQ(std::system(command.c_str()), 0) << command;
-}
+void shell(const std::string &command) { ASSERT_EQ(std::system(command.c_str()), 0) << command; }
 
 Namespace::Namespace(const std::string &name) : name_(name) {
   shell("ip netns add " + name_);
@@ -72,7 +70,8 @@ agent::DataplaneOptions KernelTest::dataplane_options(const std::vector<agent::I
 }
 
 void drop_to_agent_capabilities() {
-  const uint64_t keep = 1ULL << CAP_BPF | 1ULL << CAP_NET_ADMIN | 1ULL << CAP_NET_RAW | 1ULL << CAP_PERFMON | 1ULL << CAP_SYS_NICE;
+  const uint64_t keep =
+      1ULL << CAP_BPF | 1ULL << CAP_NET_ADMIN | 1ULL << CAP_NET_RAW | 1ULL << CAP_PERFMON | 1ULL << CAP_SYS_NICE;
   for (int capability = 0; capability <= CAP_LAST_CAP; ++capability)
     if (!(keep >> capability & 1)) prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -116,8 +115,9 @@ int run_packet(int program, uint32_t ingress_ifindex, std::vector<uint8_t> &fram
   xdp_md context{};
   context.data_end = static_cast<uint32_t>(frame.size());
   context.ingress_ifindex = ingress_ifindex;
-  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame.data(), .data_out = out, .data_size_in = static_cast<uint32_t>(frame.size()),
-              .data_size_out = sizeof out, .ctx_in = &context, .ctx_size_in = sizeof context);
+  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame.data(), .data_out = out,
+              .data_size_in = static_cast<uint32_t>(frame.size()), .data_size_out = sizeof out, .ctx_in = &context,
+              .ctx_size_in = sizeof context);
   if (bpf_prog_test_run_opts(program, &run) != 0) return -errno;
   frame.assign(out, out + run.data_size_out);
   return static_cast<int>(run.retval);

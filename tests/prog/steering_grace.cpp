@@ -31,7 +31,8 @@ class GraceTest : public KernelTest, public ::testing::WithParamInterface<bool> 
 };
 
 TEST_P(GraceTest, ends_after_the_programs_that_ran_when_it_began) {
-  const std::unique_ptr<long_run_bpf, decltype(&long_run_bpf__destroy)> program(long_run_bpf__open_and_load(), &long_run_bpf__destroy);
+  const std::unique_ptr<long_run_bpf, decltype(&long_run_bpf__destroy)> program(long_run_bpf__open_and_load(),
+                                                                                &long_run_bpf__destroy);
   ASSERT_TRUE(program);
   agent::Grace grace(GetParam());
   for (uint32_t round = 0; round < 3; ++round) {

@@ -146,7 +146,10 @@ TEST_F(NextHopsTest, a_storm_of_events_is_survived) {
   ASSERT_TRUE(run_until([&] { return hop.resolved; }));
   // Far more events than the socket holds, while nobody reads.
   std::string batch = "/tmp/" + unique("batch");
-  shell("for i in $(seq 1 60000); do echo route add 10.$((100 + i / 16384)).$((i / 64 % 256)).$((i % 64 * 4))/30 dev u0; done > " + batch);
+  shell(
+      "for i in $(seq 1 60000); do echo route add 10.$((100 + i / 16384)).$((i / 64 % 256)).$((i % 64 * 4))/30 dev u0; "
+      "done > " +
+      batch);
   here->ip("-force -batch " + batch + " > /dev/null 2>&1; true");
   here->ip("link set u0 mtu 1550");
   EXPECT_TRUE(run_until([&] { return hop.mtu == 1550; }));

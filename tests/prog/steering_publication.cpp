@@ -21,8 +21,8 @@ using agent::InstanceWish;
 using agent::NextHop;
 
 constexpr uint32_t kServiceA = (10 << 24) | (99 << 16) | 1, kServiceB = kServiceA + 1;
-constexpr uint32_t kInstances = 8;       // of each service: A has CSCI-IDs 1..8, B has 101..108
-constexpr uint32_t kFlows = 100'000;     // half of them to each service
+constexpr uint32_t kInstances = 8;    // of each service: A has CSCI-IDs 1..8, B has 101..108
+constexpr uint32_t kFlows = 100'000;  // half of them to each service
 constexpr uint32_t kChanges = 1000;
 constexpr uint64_t kEpochs = 1 << 14;
 
@@ -55,7 +55,8 @@ class PublicationTest : public KernelTest {
     if (IsSkipped()) return;
     space = std::make_unique<Namespace>(unique("ns"));
     inside = std::make_unique<Namespace::Inside>(*space);
-    auto opened = agent::open_kernel_dataplane(dataplane_options({{"lo", maps::SIDE_CLIENT | maps::SIDE_UNDERLAY, "generic"}}));
+    auto opened =
+        agent::open_kernel_dataplane(dataplane_options({{"lo", maps::SIDE_CLIENT | maps::SIDE_UNDERLAY, "generic"}}));
     ASSERT_TRUE(opened.ok()) << opened.error().text();
     dataplane = std::move(*opened);
     agent::ProgrammerOptions options;
@@ -125,7 +126,8 @@ TEST_F(PublicationTest, flows_stay_while_rings_change_1000_times) {
     for (uint32_t round = 0; !stop; ++round)
       for (uint32_t flow = begin; flow < begun && !stop; flow += 2) {
         const bool second = flow / 2 % 2;
-        auto frame = udp_frame((10u << 24) + 256 + flow / 256, static_cast<uint16_t>(1024 + flow % 256), second ? kServiceB : kServiceA);
+        auto frame = udp_frame((10u << 24) + 256 + flow / 256, static_cast<uint16_t>(1024 + flow % 256),
+                               second ? kServiceB : kServiceA);
         const uint64_t before = epoch();
         const int verdict = run_packet(program.get(), ifindex, frame);
         const uint64_t after = epoch();
@@ -170,7 +172,8 @@ TEST_F(PublicationTest, flows_stay_while_rings_change_1000_times) {
     packets += tally.packets;
   }
   EXPECT_EQ(std::count(instance_of.begin(), instance_of.end(), 0u), 0);
-  EXPECT_EQ(std::set<uint32_t>(instance_of.begin(), instance_of.end()).size(), 2 * kInstances) << "rings did change under the flows";
+  EXPECT_EQ(std::set<uint32_t>(instance_of.begin(), instance_of.end()).size(), 2 * kInstances)
+      << "rings did change under the flows";
   auto counters = tables->flow_counters();
   ASSERT_TRUE(counters.ok());
   EXPECT_EQ(counters->moved, 0u);

@@ -156,7 +156,9 @@ class TakeoverTest : public KernelTest {
       inet_pton(AF_INET, "10.99.0.1", &to.sin_addr);
       char payload[64] = "";
       while (!stop_) {
-        if (sendto(sender_.get(), payload, sizeof payload, 0, reinterpret_cast<sockaddr *>(&to), sizeof to) == sizeof payload) ++sent_;
+        if (sendto(sender_.get(), payload, sizeof payload, 0, reinterpret_cast<sockaddr *>(&to), sizeof to) ==
+            sizeof payload)
+          ++sent_;
         std::this_thread::sleep_for(std::chrono::microseconds(50));
       }
     }
@@ -183,7 +185,8 @@ class TakeoverTest : public KernelTest {
     return false;
   }
   bool slow_program_on(const std::string &interface) const {
-    const std::string command = "test -n \"$(ip netns exec " + forwarder->name() + " tc filter show dev " + interface + " ingress)\"";
+    const std::string command =
+        "test -n \"$(ip netns exec " + forwarder->name() + " tc filter show dev " + interface + " ingress)\"";
     return std::system(command.c_str()) == 0;
   }
 
@@ -280,7 +283,8 @@ TEST_F(TakeoverTest, pins_of_another_layout_are_refused_and_traffic_is_left_alon
     ASSERT_EQ(bpf_obj_pin(other.get(), pin.c_str()), 0);
     auto misshaped = agent::open_kernel_dataplane(dataplane_options(both()));
     ASSERT_FALSE(misshaped.ok());
-    EXPECT_NE(misshaped.error().what.find("map paths pinned at " + pins + " is array, key 4, value 64, 7 entries"), std::string::npos)
+    EXPECT_NE(misshaped.error().what.find("map paths pinned at " + pins + " is array, key 4, value 64, 7 entries"),
+              std::string::npos)
         << misshaped.error().what;
     EXPECT_EQ(xdp_program_id("c0"), id);
     ASSERT_EQ(rename(aside.c_str(), pin.c_str()), 0);
@@ -387,7 +391,8 @@ TEST_F(TakeoverTest, what_is_said_of_interfaces_is_what_the_kernel_has) {
   dataplane.mend();
   EXPECT_EQ(dataplane.interfaces()[0].mode, "detached");
   ASSERT_EQ(dataplane.warnings().size(), 1u);
-  EXPECT_NE(dataplane.warnings()[0].find("cannot attach xdp to c0 in native mode"), std::string::npos) << dataplane.warnings()[0];
+  EXPECT_NE(dataplane.warnings()[0].find("cannot attach xdp to c0 in native mode"), std::string::npos)
+      << dataplane.warnings()[0];
   ASSERT_EQ(bpf_xdp_detach(static_cast<int>(after), XDP_FLAGS_DRV_MODE, nullptr), 0);
   dataplane.mend();
   EXPECT_EQ(dataplane.interfaces()[0].mode, "native");
@@ -418,7 +423,8 @@ TEST_F(TakeoverTest, removed_pins_come_back_and_a_second_agent_takes_over) {
   const auto all = [&] {
     auto tables = maps::Tables::open(pins);
     return tables.ok() && access(maps::link_pin(pins, "xdp_c0").c_str(), F_OK) == 0 &&
-           access(maps::link_pin(pins, "xdp_u0").c_str(), F_OK) == 0 && access(maps::program_pin(pins, "catsbpf_slow").c_str(), F_OK) == 0;
+           access(maps::link_pin(pins, "xdp_u0").c_str(), F_OK) == 0 &&
+           access(maps::program_pin(pins, "catsbpf_slow").c_str(), F_OK) == 0;
   };
   ASSERT_TRUE(eventually([&] { return steered(); }));
   Traffic traffic(*this);
@@ -518,7 +524,8 @@ TEST_F(TakeoverTest, what_cannot_be_attached_is_explained) {
   const Namespace::Inside inside(*forwarder);
   auto native = agent::open_kernel_dataplane(dataplane_options({{"lo", maps::SIDE_CLIENT, "native"}}));
   ASSERT_FALSE(native.ok());
-  EXPECT_NE(native.error().what.find("cannot attach xdp to lo in native mode"), std::string::npos) << native.error().what;
+  EXPECT_NE(native.error().what.find("cannot attach xdp to lo in native mode"), std::string::npos)
+      << native.error().what;
   EXPECT_NE(native.error().hint.find("mode: generic"), std::string::npos) << native.error().hint;
   shell("! tc qdisc show dev lo | grep -q clsact");
   auto missing = agent::open_kernel_dataplane(dataplane_options({{"nosuch0", maps::SIDE_CLIENT, "native"}}));

@@ -85,9 +85,7 @@ Bytes transport(const Ip &spec, const Bytes &source, const Bytes &destination) {
       }
       break;
     }
-    default:
-      put(b, payload);
-      return b;
+    default: put(b, payload); return b;
   }
   put(b, payload);
   const uint32_t start = pseudo ? pseudo_sum(source, destination, spec.protocol, b.size()) : 0;

@@ -73,8 +73,12 @@ class Apis : public ::testing::Test {
     selector_->put_metric("f2", {cmas::Micros(10'000), cmas::Micros(50), 0.25, cmas::Clock::now()});
     selector_->platform_known();
     programmer_.unresolved = {"path to f3 (10.255.0.3) is unresolved"};
-    parts_ = {.config = &config_, .started = std::chrono::steady_clock::now(), .dataplane = &dataplane_, .programmer = &programmer_,
-              .selector = selector_.get(), .sessions = &owners_};
+    parts_ = {.config = &config_,
+              .started = std::chrono::steady_clock::now(),
+              .dataplane = &dataplane_,
+              .programmer = &programmer_,
+              .selector = selector_.get(),
+              .sessions = &owners_};
     auto api = OperatorApi::open(loop_.io(), folder_.file("o.sock"), parts_);
     ASSERT_TRUE(api) << api.error().text();
     operator_api_ = std::move(*api);
@@ -206,18 +210,26 @@ TEST_F(Apis, explain_names_bypass_before_session_before_ring) {
   loop_.run([&] { dataplane_.paths()[1].state = maps::PATH_RESOLVED; });
   const auto set_state = [&](maps::instance_state state) {
     loop_.run([&] {
-      dataplane_.instances()[101] = {
-          .cs_id = 1, .csci_id = 1, .path = 1, .service = 5, .state = static_cast<uint8_t>(state), .pad = {}, .option_ids = {}, .reserved = {}};
+      dataplane_.instances()[101] = {.cs_id = 1,
+                                     .csci_id = 1,
+                                     .path = 1,
+                                     .service = 5,
+                                     .state = static_cast<uint8_t>(state),
+                                     .pad = {},
+                                     .option_ids = {},
+                                     .reserved = {}};
     });
   };
   set_state(maps::INSTANCE_DEAD);
   EXPECT_EQ(explain()["decided_by"], "ring");
-  EXPECT_THAT(explain()["rule"].get<std::string>(), HasSubstr("request " + id + " pins this client to CSCI-ID 1, which is dead"));
+  EXPECT_THAT(explain()["rule"].get<std::string>(),
+              HasSubstr("request " + id + " pins this client to CSCI-ID 1, which is dead"));
   set_state(maps::INSTANCE_DRAINING);
   const auto pinned = explain();
   EXPECT_EQ(pinned["decided_by"], "session");
   EXPECT_EQ(pinned["csci_id"], 1);
-  EXPECT_THAT(pinned["rule"].get<std::string>(), HasSubstr("session: request " + id + " pins new flows of 127.0.0.1 to CSCI-ID 1 for another "));
+  EXPECT_THAT(pinned["rule"].get<std::string>(),
+              HasSubstr("session: request " + id + " pins new flows of 127.0.0.1 to CSCI-ID 1 for another "));
   EXPECT_EQ(pinned["candidates"].size(), 2u) << "all of them, with their scores";
   EXPECT_EQ(ask("GET", "/v1/explain?service=AR1").json["decided_by"], "ring") << "of no client in particular";
 
@@ -233,7 +245,14 @@ TEST_F(Apis, explain_names_bypass_before_session_before_ring) {
 TEST_F(Apis, explain_counts_the_flows_that_a_client_has) {
   loop_.run([&] {
     dataplane_.services(0)[5].cs_id = 1;
-    dataplane_.instances()[7] = {.cs_id = 1, .csci_id = 3, .path = 1, .service = 5, .state = maps::INSTANCE_ACTIVE, .pad = {}, .option_ids = {}, .reserved = {}};
+    dataplane_.instances()[7] = {.cs_id = 1,
+                                 .csci_id = 3,
+                                 .path = 1,
+                                 .service = 5,
+                                 .state = maps::INSTANCE_ACTIVE,
+                                 .pad = {},
+                                 .option_ids = {},
+                                 .reserved = {}};
     for (uint64_t i = 0; i < 3; i++) {
       dataplane_.put_flow(100 + i, 7);
     }
@@ -301,7 +320,8 @@ TEST_F(Apis, request_is_acknowledged_by_five_values_and_its_location) {
   serve_requests();
   const auto granted = call("POST", "/v1/requests", kRequest);
   ASSERT_EQ(granted.status, 201) << granted.json;
-  EXPECT_EQ(granted.json, Json({{"service_id", "AR1"}, {"gas", 1}, {"real_cost", 4}, {"real_delay_ms", 11}, {"success", true}}));
+  EXPECT_EQ(granted.json,
+            Json({{"service_id", "AR1"}, {"gas", 1}, {"real_cost", 4}, {"real_delay_ms", 11}, {"success", true}}));
   EXPECT_EQ(granted.headers.at("lease-expires-in"), "60");
   const auto location = granted.headers.at("location");
   const auto held = ask("GET", "/v1/requests").json["requests"][0];
@@ -323,15 +343,17 @@ TEST_F(Apis, request_that_nobody_serves_is_an_acknowledgement_without_success) {
   EXPECT_EQ(refused.status, 409);
   EXPECT_EQ(refused.json["success"], false);
   EXPECT_EQ(refused.json["gas"], 1000);
-  EXPECT_EQ(refused.json["error"],
-            "no instance of AR1 grants the request: candidate 1: free 4 < 1000 asked; candidate 2: free 4 < 1000 asked");
+  EXPECT_EQ(
+      refused.json["error"],
+      "no instance of AR1 grants the request: candidate 1: free 4 < 1000 asked; candidate 2: free 4 < 1000 asked");
   EXPECT_NE(refused.json["hint"], "");
   EXPECT_THAT(refused.json.dump(), Not(HasSubstr("csci"))) << "the CSCI-ID stays with the ingress";
 }
 
 TEST_F(Apis, wrong_bodies_name_the_field) {
   serve_requests();
-  EXPECT_THAT(call("POST", "/v1/requests", R"({"service_id": "AR1", "gass": 1})").json["error"].get<std::string>(), HasSubstr("gass"));
+  EXPECT_THAT(call("POST", "/v1/requests", R"({"service_id": "AR1", "gass": 1})").json["error"].get<std::string>(),
+              HasSubstr("gass"));
   EXPECT_EQ(call("POST", "/v1/requests", R"({"service_id": "AR1", "gas": "x"})").status, 400);
   EXPECT_EQ(call("POST", "/v1/requests", "{").status, 400);
   EXPECT_THAT(call("POST", "/v1/requests", "{}").json["error"].get<std::string>(), HasSubstr("service_id"));

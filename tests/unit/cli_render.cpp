@@ -29,23 +29,14 @@ void fill(Message &message, int rows) {
         case FieldDescriptor::CPPTYPE_STRING:
           many ? reflection.AddString(&message, &field, text) : reflection.SetString(&message, &field, text);
           break;
-        case FieldDescriptor::CPPTYPE_UINT32:
-          reflection.SetUInt32(&message, &field, 65'535);
-          break;
-        case FieldDescriptor::CPPTYPE_UINT64:
-          reflection.SetUInt64(&message, &field, 123'456'789'012ULL);
-          break;
-        case FieldDescriptor::CPPTYPE_DOUBLE:
-          reflection.SetDouble(&message, &field, 0.123456);
-          break;
-        case FieldDescriptor::CPPTYPE_BOOL:
-          reflection.SetBool(&message, &field, true);
-          break;
+        case FieldDescriptor::CPPTYPE_UINT32: reflection.SetUInt32(&message, &field, 65'535); break;
+        case FieldDescriptor::CPPTYPE_UINT64: reflection.SetUInt64(&message, &field, 123'456'789'012ULL); break;
+        case FieldDescriptor::CPPTYPE_DOUBLE: reflection.SetDouble(&message, &field, 0.123456); break;
+        case FieldDescriptor::CPPTYPE_BOOL: reflection.SetBool(&message, &field, true); break;
         case FieldDescriptor::CPPTYPE_MESSAGE:
           fill(many ? *reflection.AddMessage(&message, &field) : *reflection.MutableMessage(&message, &field), rows);
           break;
-        default:
-          break;
+        default: break;
       }
     }
   }

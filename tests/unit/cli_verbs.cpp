@@ -163,7 +163,8 @@ TEST(CliVerbs, flows_take_names_from_the_agent) {
   EXPECT_EQ(run_command("flows --service 2 --count", remote, &tables).out, "0 live flows, the table holds 4\n");
   tables.add_flow("10.1.0.3", 4000, 0, 1, 10, 5);
   EXPECT_EQ(run_command("flows --csci plain --count", remote, &tables).out, "1 live flow, the table holds 4\n");
-  EXPECT_THAT(run_command("flows --csci plain", remote, &tables).out, testing::AllOf(HasSubstr("plain"), Not(HasSubstr("10.1.0.2"))));
+  EXPECT_THAT(run_command("flows --csci plain", remote, &tables).out,
+              testing::AllOf(HasSubstr("plain"), Not(HasSubstr("10.1.0.2"))));
   EXPECT_EQ(run_command("flows --service NOPE", remote, &tables).exit, Exit::failed);
   v1::FlowList flows;
   ASSERT_TRUE(from_json(run_command("flows --csci 1 --json", remote, &tables).out, flows).ok());

@@ -40,28 +40,14 @@ TEST(DeltaSession, receiver_equals_sender_after_any_loss_and_resync) {
           ASSERT_TRUE(site.replace(rows).ok());
           break;
         }
-        case 1:
-          (void)site.apply(key, {.remove = true});
-          break;
+        case 1: (void)site.apply(key, {.remove = true}); break;
         case 2:
-        case 3:
-          (void)site.apply(key, {.gas_change = static_cast<int32_t>(random() % 5) - 2});
-          break;
-        case 4:
-          (void)site.apply(key, {.cost = random() % 7 / 7.0});
-          break;
-        case 5:
-          (void)site.apply(key, {.draining = random() % 2 == 0});
-          break;
-        case 6:
-          (void)site.apply(key, {.access_delay = Micros(random() % 2000)});
-          break;
-        case 7:
-          (void)site.reserve(reservation++, key, 1, std::chrono::seconds(1), TimePoint{});
-          break;
-        default:
-          site.release(1 + random() % reservation);
-          break;
+        case 3: (void)site.apply(key, {.gas_change = static_cast<int32_t>(random() % 5) - 2}); break;
+        case 4: (void)site.apply(key, {.cost = random() % 7 / 7.0}); break;
+        case 5: (void)site.apply(key, {.draining = random() % 2 == 0}); break;
+        case 6: (void)site.apply(key, {.access_delay = Micros(random() % 2000)}); break;
+        case 7: (void)site.reserve(reservation++, key, 1, std::chrono::seconds(1), TimePoint{}); break;
+        default: site.release(1 + random() % reservation); break;
       }
     };
     for (int step = 0; step < 1500; ++step) {

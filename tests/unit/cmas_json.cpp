@@ -153,7 +153,8 @@ TEST(Json, error_says_where_the_fields_are_described) {
   v1::ServiceRequest request;
   EXPECT_EQ(from_json("{", request).error().hint, "fields of ServiceRequest: service_id, gas, cost, delay_ms, lease_s");
   v1::SiteDeltas deltas;
-  EXPECT_THAT(from_json(R"({"deltas": [{"gaz": 1}]})", deltas).error().hint, StartsWith("fields of SiteDelta: csci_id, "))
+  EXPECT_THAT(from_json(R"({"deltas": [{"gaz": 1}]})", deltas).error().hint,
+              StartsWith("fields of SiteDelta: csci_id, "))
       << "of the message where it is wrong";
 }
 

@@ -324,18 +324,10 @@ TEST(Ledger, random_life_keeps_the_invariant_and_leaks_nothing) {
             EXPECT_LE(at(site, key).in_use, at(site, key).offered);
           }
           break;
-        case 3:
-          site.release(1 + random() % next);
-          break;
-        case 4:
-          (void)site.renew(1 + random() % next, milliseconds(random() % 3000), now);
-          break;
-        case 5:
-          site.expire(now);
-          break;
-        case 6:
-          (void)site.apply(key, {.gas_change = static_cast<int32_t>(random() % 5) - 2});
-          break;
+        case 3: site.release(1 + random() % next); break;
+        case 4: (void)site.renew(1 + random() % next, milliseconds(random() % 3000), now); break;
+        case 5: site.expire(now); break;
+        case 6: (void)site.apply(key, {.gas_change = static_cast<int32_t>(random() % 5) - 2}); break;
         case 7:
           if (random() % 20 == 0) (void)site.apply(key, {.remove = true});
           if (random() % 10 == 0) (void)site.replace({row(kAr1, 4, 4), row(kTp1, 6, 5)});

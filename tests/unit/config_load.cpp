@@ -39,26 +39,27 @@ class Configuration : public ::testing::Test {
   std::string at(int line) const { return folder_.file("c.yaml") + ":" + std::to_string(line) + ": "; }
 
   static std::string tls(const std::string &role, const std::string &name) {
-    return "tls: { domain: lab.cats, certificate: " + role + "-" + name + ".crt, key: " + role + "-" + name + ".key, authority: lab.ca.crt }\n";
+    return "tls: { domain: lab.cats, certificate: " + role + "-" + name + ".crt, key: " + role + "-" + name +
+           ".key, authority: lab.ca.crt }\n";
   }
   static std::string ingress() {
-    return "node: f1\n"                                                             // 1
-           "roles: [ingress, path-selector, network-metric-agent]\n" +             // 2
-           tls("path-selector", "f1") +                                            // 3
-           "tunnel: { address: 10.255.0.1, vni: 51829 }\n"                         // 4
-           "interfaces:\n"                                                         // 5
-           "  - { name: client0, side: client }\n"                                 // 6
-           "  - { name: core0, side: underlay, mode: generic }\n"                  // 7
-           "forwarders:\n"                                                         // 8
-           "  - { name: f2, address: 10.255.0.2 }\n"                               // 9
-           "  - { name: f3, address: 10.255.0.3 }\n"                               // 10
-           "platform: { url: \"https://172.16.9.1:8443\", name: platform }\n"      // 11
-           "path_selector:\n"                                                      // 12
-           "  listen: 10.255.0.1:7900\n"                                           // 13
-           "  hold_time: 20s\n"                                                    // 14
-           "  freeze_after: 500ms\n"                                               // 15
-           "  agents: [ { name: f2, site: site-2 } ]\n"                            // 16
-           "requests: { listen: \"[fd00:1::1]:6443\", rate_per_source: 5 }\n";     // 17
+    return "node: f1\n"                                                         // 1
+           "roles: [ingress, path-selector, network-metric-agent]\n" +          // 2
+           tls("path-selector", "f1") +                                         // 3
+           "tunnel: { address: 10.255.0.1, vni: 51829 }\n"                      // 4
+           "interfaces:\n"                                                      // 5
+           "  - { name: client0, side: client }\n"                              // 6
+           "  - { name: core0, side: underlay, mode: generic }\n"               // 7
+           "forwarders:\n"                                                      // 8
+           "  - { name: f2, address: 10.255.0.2 }\n"                            // 9
+           "  - { name: f3, address: 10.255.0.3 }\n"                            // 10
+           "platform: { url: \"https://172.16.9.1:8443\", name: platform }\n"   // 11
+           "path_selector:\n"                                                   // 12
+           "  listen: 10.255.0.1:7900\n"                                        // 13
+           "  hold_time: 20s\n"                                                 // 14
+           "  freeze_after: 500ms\n"                                            // 15
+           "  agents: [ { name: f2, site: site-2 } ]\n"                         // 16
+           "requests: { listen: \"[fd00:1::1]:6443\", rate_per_source: 5 }\n";  // 17
   }
   static std::string egress() {
     return "node: f3\n"
@@ -82,7 +83,8 @@ TEST_F(Configuration, complete_ingress_is_read_field_by_field) {
   const auto config = load(ingress());
   ASSERT_TRUE(config) << config.error().text();
   EXPECT_EQ(config->node, "f1");
-  EXPECT_TRUE(config->has(Role::kIngress) && config->has(Role::kPathSelector) && config->has(Role::kNetworkMetricAgent));
+  EXPECT_TRUE(config->has(Role::kIngress) && config->has(Role::kPathSelector) &&
+              config->has(Role::kNetworkMetricAgent));
   EXPECT_FALSE(config->has(Role::kEgress));
   EXPECT_EQ(config->tls->certificate, folder_.file("path-selector-f1.crt"));
   EXPECT_EQ(config->tunnel->vni, 51829u);
@@ -107,9 +109,10 @@ TEST_F(Configuration, egress_needs_no_certificate_and_reflects_by_default) {
 }
 
 TEST_F(Configuration, service_metric_agent_alone_touches_no_map_and_lets_its_site_in) {
-  const auto config = load("node: f2\nroles: [service-metric-agent]\n" + tls("service-metric-agent", "f2") +
-                           "service_metric_agent:\n  site: site-2\n  egresses: [f2]\n"
-                           "  path_selectors: [ { name: f1, address: \"10.255.0.1:7900\" } ]\n  listen: 10.2.0.1:7443\n");
+  const auto config =
+      load("node: f2\nroles: [service-metric-agent]\n" + tls("service-metric-agent", "f2") +
+           "service_metric_agent:\n  site: site-2\n  egresses: [f2]\n"
+           "  path_selectors: [ { name: f1, address: \"10.255.0.1:7900\" } ]\n  listen: 10.2.0.1:7443\n");
   ASSERT_TRUE(config) << config.error().text();
   EXPECT_FALSE(config->forwards());
   EXPECT_THAT(config->service_metric_agent->site_clients, ElementsAre("site-2"));
@@ -123,7 +126,8 @@ TEST_F(Configuration, all_problems_are_told_at_once_in_order_of_lines) {
   const auto address = told.find(at(4) + "tunnel.address: '10.255.0.256' is not an IPv4 address");
   const auto vni = told.find(at(4) + "tunnel.vni: '0' is out of range\nhint: from 1 to 16777215");
   const auto side = told.find(at(6) + "interfaces[0].side: 'clients' is no side");
-  const auto hold = told.find(at(14) + "path_selector.hold_time: '20' is not a duration\nhint: write a number with its unit");
+  const auto hold =
+      told.find(at(14) + "path_selector.hold_time: '20' is not a duration\nhint: write a number with its unit");
   EXPECT_LT(address, vni) << told;
   EXPECT_LT(vni, side) << told;
   EXPECT_LT(side, hold) << told;
@@ -131,7 +135,8 @@ TEST_F(Configuration, all_problems_are_told_at_once_in_order_of_lines) {
 }
 
 TEST_F(Configuration, unknown_field_names_the_nearest_known_one) {
-  EXPECT_THAT(problems(ingress() + "log_lvel: debug\n"), HasSubstr(at(18) + "log_lvel: unknown field\nhint: did you mean log_level?"));
+  EXPECT_THAT(problems(ingress() + "log_lvel: debug\n"),
+              HasSubstr(at(18) + "log_lvel: unknown field\nhint: did you mean log_level?"));
   EXPECT_THAT(problems(with(ingress(), "listen: 10.255.0.1:7900", "lissen: 10.255.0.1:7900")),
               AllOf(HasSubstr(at(13) + "path_selector.lissen: unknown field\nhint: did you mean listen?"),
                     HasSubstr("path_selector.listen: is missing")));
@@ -146,33 +151,42 @@ TEST_F(Configuration, wrong_types_are_told_with_what_is_wanted) {
   EXPECT_THAT(problems(with(ingress(), "node: f1", "node: [f1]")), HasSubstr("node: must be one value"));
   EXPECT_THAT(problems(with(ingress(), "node: f1", "node:")), HasSubstr("node: has no value"));
   EXPECT_THAT(problems(with(ingress(), "node: f1", "node: \"f 1\"")), HasSubstr("node: 'f 1' is not a name"));
-  EXPECT_THAT(problems(with(egress(), "tunnel: { address: 10.255.0.3 }", "tunnel: 10.255.0.3")), HasSubstr(at(3) + "tunnel: must be a mapping"));
+  EXPECT_THAT(problems(with(egress(), "tunnel: { address: 10.255.0.3 }", "tunnel: 10.255.0.3")),
+              HasSubstr(at(3) + "tunnel: must be a mapping"));
   EXPECT_THAT(problems(with(egress(), "[ { name: f1, address: 10.255.0.1 } ]", "{ name: f1, address: 10.255.0.1 }")),
               HasSubstr(at(5) + "forwarders: must be a list of mappings"));
-  EXPECT_THAT(problems(with(egress(), "csci_id: 3", "csci_id: three")), HasSubstr("instances[0].csci_id: 'three' is not a whole number"));
-  EXPECT_THAT(problems(with(egress(), "csci_id: 3", "csci_id: -3")), HasSubstr("instances[0].csci_id: '-3' is not a whole number"));
+  EXPECT_THAT(problems(with(egress(), "csci_id: 3", "csci_id: three")),
+              HasSubstr("instances[0].csci_id: 'three' is not a whole number"));
+  EXPECT_THAT(problems(with(egress(), "csci_id: 3", "csci_id: -3")),
+              HasSubstr("instances[0].csci_id: '-3' is not a whole number"));
 }
 
 TEST_F(Configuration, endpoints_need_address_and_port) {
-  for (const char *wrong : {"10.255.0.1", "\"10.255.0.1:\"", "10.255.0.1:65536", "f1:7900", "fd00::1:7900", "\"[10.0.0.1]:7900\""})
+  for (const char *wrong :
+       {"10.255.0.1", "\"10.255.0.1:\"", "10.255.0.1:65536", "f1:7900", "fd00::1:7900", "\"[10.0.0.1]:7900\""})
     EXPECT_THAT(problems(with(ingress(), "listen: 10.255.0.1:7900", std::string("listen: ") + wrong)),
-                HasSubstr("path_selector.listen: '")) << wrong;
+                HasSubstr("path_selector.listen: '"))
+        << wrong;
 }
 
 TEST_F(Configuration, roles_are_checked_with_a_guess) {
-  EXPECT_THAT(problems(with(egress(), "[egress]", "[egres]")), HasSubstr(at(2) + "roles: 'egres' is no role\nhint: did you mean egress?"));
+  EXPECT_THAT(problems(with(egress(), "[egress]", "[egres]")),
+              HasSubstr(at(2) + "roles: 'egres' is no role\nhint: did you mean egress?"));
   EXPECT_THAT(problems(with(egress(), "[egress]", "[egress, egress]")), HasSubstr("roles: egress is given twice"));
   EXPECT_THAT(problems("node: f1\nroles: []\n"), HasSubstr("roles: no role is given"));
 }
 
 TEST_F(Configuration, each_role_names_what_it_lacks) {
   const auto told = problems("node: f1\nroles: [ingress, path-selector]\n");
-  EXPECT_THAT(told, AllOf(HasSubstr("path_selector: is missing"), HasSubstr("platform: is missing"), HasSubstr("tunnel: is missing"),
-                          HasSubstr("forwarders: is missing"), HasSubstr("interface of side client"), HasSubstr("interface of side underlay"),
+  EXPECT_THAT(told, AllOf(HasSubstr("path_selector: is missing"), HasSubstr("platform: is missing"),
+                          HasSubstr("tunnel: is missing"), HasSubstr("forwarders: is missing"),
+                          HasSubstr("interface of side client"), HasSubstr("interface of side underlay"),
                           HasSubstr("tls: is missing: role path-selector needs a certificate")));
   EXPECT_THAT(problems("node: f1\nroles: [egress]\n"), HasSubstr("interface of side service"));
-  EXPECT_THAT(problems("node: f2\nroles: [service-metric-agent]\n"), AllOf(HasSubstr("service_metric_agent: is missing"), HasSubstr("tls: is missing")));
-  EXPECT_THAT(problems(with(ingress(), "[ingress, path-selector, network-metric-agent]", "[ingress]")), HasSubstr("ingress needs path-selector"));
+  EXPECT_THAT(problems("node: f2\nroles: [service-metric-agent]\n"),
+              AllOf(HasSubstr("service_metric_agent: is missing"), HasSubstr("tls: is missing")));
+  EXPECT_THAT(problems(with(ingress(), "[ingress, path-selector, network-metric-agent]", "[ingress]")),
+              HasSubstr("ingress needs path-selector"));
 }
 
 TEST_F(Configuration, section_without_its_role_is_a_problem) {
@@ -184,8 +198,10 @@ TEST_F(Configuration, certificate_must_fit_the_roles_and_the_node) {
   EXPECT_THAT(problems(with(ingress(), "path-selector-f1.crt", "platform-f1.crt")),
               HasSubstr(at(3) + "tls.certificate: its role is platform, this agent's roles need path-selector\n"
                                 "hint: the certificate needs the URI SAN spiffe://lab.cats/path-selector/f1"));
-  EXPECT_THAT(problems(with(ingress(), "node: f1", "node: f7")), HasSubstr("tls.certificate: its name is f1, this node is f7"));
-  EXPECT_THAT(problems(with(ingress(), "domain: lab.cats", "domain: other.cats")), HasSubstr("tls.domain: is other.cats, the certificate's is lab.cats"));
+  EXPECT_THAT(problems(with(ingress(), "node: f1", "node: f7")),
+              HasSubstr("tls.certificate: its name is f1, this node is f7"));
+  EXPECT_THAT(problems(with(ingress(), "domain: lab.cats", "domain: other.cats")),
+              HasSubstr("tls.domain: is other.cats, the certificate's is lab.cats"));
   EXPECT_THAT(problems(with(ingress(), "path-selector-f1.crt", "nowhere.crt")),
               HasSubstr("tls.certificate: cannot read " + folder_.file("nowhere.crt") + ": No such file"));
   std::ofstream(folder_.file("text.crt")) << "no certificate";
@@ -193,21 +209,27 @@ TEST_F(Configuration, certificate_must_fit_the_roles_and_the_node) {
 }
 
 TEST_F(Configuration, names_and_addresses_must_differ) {
-  EXPECT_THAT(problems(with(ingress(), "name: f3", "name: f2")), HasSubstr(at(10) + "forwarders[1]: name f2 is also that of forwarders[0]"));
-  EXPECT_THAT(problems(with(ingress(), "10.255.0.3", "10.255.0.2")), HasSubstr("forwarders[1]: address 10.255.0.2 is also that of forwarders[0]"));
-  EXPECT_THAT(problems(with(ingress(), "10.255.0.3", "10.255.0.1")), HasSubstr("forwarders[1]: has this agent's own tunnel address"));
+  EXPECT_THAT(problems(with(ingress(), "name: f3", "name: f2")),
+              HasSubstr(at(10) + "forwarders[1]: name f2 is also that of forwarders[0]"));
+  EXPECT_THAT(problems(with(ingress(), "10.255.0.3", "10.255.0.2")),
+              HasSubstr("forwarders[1]: address 10.255.0.2 is also that of forwarders[0]"));
+  EXPECT_THAT(problems(with(ingress(), "10.255.0.3", "10.255.0.1")),
+              HasSubstr("forwarders[1]: has this agent's own tunnel address"));
   EXPECT_THAT(problems(with(ingress(), "name: f3", "name: f1")), HasSubstr("forwarders[1]: is this agent itself"));
-  EXPECT_THAT(problems(with(ingress(), "name: core0", "name: client0")), HasSubstr("interfaces[1]: name client0 is also that of interfaces[0]"));
+  EXPECT_THAT(problems(with(ingress(), "name: core0", "name: client0")),
+              HasSubstr("interfaces[1]: name client0 is also that of interfaces[0]"));
 }
 
 TEST_F(Configuration, platform_in_the_clear_is_for_this_host_only) {
-  EXPECT_THAT(problems(with(ingress(), "https://172.16.9.1:8443", "http://172.16.9.1:8443")), HasSubstr("is neither https nor of this host"));
+  EXPECT_THAT(problems(with(ingress(), "https://172.16.9.1:8443", "http://172.16.9.1:8443")),
+              HasSubstr("is neither https nor of this host"));
   EXPECT_TRUE(load(with(ingress(), "https://172.16.9.1:8443", "http://127.0.0.1:8443")));
   EXPECT_THAT(problems(with(ingress(), "https://172.16.9.1:8443", "172.16.9.1:8443")), HasSubstr("is not a URL"));
 }
 
 TEST_F(Configuration, freeze_comes_before_hold_time) {
-  EXPECT_THAT(problems(with(ingress(), "freeze_after: 500ms", "freeze_after: 20s")), HasSubstr(at(15) + "path_selector.freeze_after: must be shorter than hold_time"));
+  EXPECT_THAT(problems(with(ingress(), "freeze_after: 500ms", "freeze_after: 20s")),
+              HasSubstr(at(15) + "path_selector.freeze_after: must be shorter than hold_time"));
 }
 
 TEST_F(Configuration, token_is_read_from_its_file_and_must_be_long) {
@@ -216,7 +238,8 @@ TEST_F(Configuration, token_is_read_from_its_file_and_must_be_long) {
   ASSERT_TRUE(config) << config.error().text();
   EXPECT_EQ(config->requests->token, "0123456789abcdef");
   std::ofstream(folder_.file("token")) << "secret\n";
-  EXPECT_THAT(problems(with(ingress(), "rate_per_source: 5", "token_file: token")), AllOf(HasSubstr("fewer than 16 characters"), Not(HasSubstr("secret"))));
+  EXPECT_THAT(problems(with(ingress(), "rate_per_source: 5", "token_file: token")),
+              AllOf(HasSubstr("fewer than 16 characters"), Not(HasSubstr("secret"))));
 }
 
 TEST_F(Configuration, broken_yaml_says_where) {
@@ -243,7 +266,8 @@ TEST_F(Configuration, reload_tells_what_needs_a_restart) {
 }
 
 TEST(ExampleConfiguration, differs_from_a_good_one_only_by_certificates_that_are_not_there) {
-  const auto config = load_config((std::filesystem::path(__FILE__).parent_path() / "../../agent/catsbpfd.yaml").string());
+  const auto config =
+      load_config((std::filesystem::path(__FILE__).parent_path() / "../../agent/catsbpfd.yaml").string());
   ASSERT_FALSE(config);
   std::istringstream lines(config.error().text());
   for (std::string line; std::getline(lines, line);)

@@ -24,7 +24,8 @@ Link link(uint32_t ifindex, const std::string &kind, uint32_t lower = 0, uint32_
 }
 
 TEST(OwnMacs, macvlans_over_the_interface_are_this_host) {
-  std::vector<Link> links{link(2, ""), link(3, ""), link(7, "macvlan", 2), link(8, "macvlan", 2), link(9, "macvlan", 3)};
+  std::vector<Link> links{link(2, ""), link(3, ""), link(7, "macvlan", 2), link(8, "macvlan", 2),
+                          link(9, "macvlan", 3)};
   EXPECT_EQ(own_macs(links, 2), (std::vector<MacAddress>{mac(2), mac(7), mac(8)}));
   links[2].up = false;
   links[3].mac = mac(2);
@@ -32,7 +33,8 @@ TEST(OwnMacs, macvlans_over_the_interface_are_this_host) {
 }
 
 TEST(OwnMacs, what_stands_on_the_interface_for_others_is_not_this_host) {
-  const std::vector<Link> links{link(2, ""), link(5, "bridge"), link(7, "macvtap", 2), link(8, "macvlan", 2, 5), link(9, "vlan", 2)};
+  const std::vector<Link> links{link(2, ""), link(5, "bridge"), link(7, "macvtap", 2), link(8, "macvlan", 2, 5),
+                                link(9, "vlan", 2)};
   EXPECT_EQ(own_macs(links, 2), std::vector<MacAddress>{mac(2)}) << "a guest's, a guest's bridge, tagged frames";
 }
 
@@ -49,7 +51,8 @@ TEST(OwnMacs, a_member_of_a_bond_or_bridge_takes_its_frames) {
 class InterfaceTable : public ::testing::Test {
  protected:
   const maps::interface *find(uint32_t ifindex) const {
-    const auto found = std::find_if(table.begin(), table.end(), [&](const auto &entry) { return entry.ifindex == ifindex; });
+    const auto found =
+        std::find_if(table.begin(), table.end(), [&](const auto &entry) { return entry.ifindex == ifindex; });
     return found == table.end() ? nullptr : &*found;
   }
   static MacAddress as_mac(const uint8_t (&bytes)[6]) {
@@ -61,7 +64,9 @@ class InterfaceTable : public ::testing::Test {
 };
 
 TEST_F(InterfaceTable, says_what_is_wanted_and_nothing_else) {
-  ASSERT_TRUE(describe_interfaces(table, {{"a", 2, maps::SIDE_CLIENT, {mac(1), mac(2), mac(3)}}, {"b", 258, maps::SIDE_UNDERLAY, {mac(4)}}}).ok());
+  ASSERT_TRUE(describe_interfaces(table, {{"a", 2, maps::SIDE_CLIENT, {mac(1), mac(2), mac(3)}},
+                                          {"b", 258, maps::SIDE_UNDERLAY, {mac(4)}}})
+                  .ok());
   ASSERT_TRUE(find(2) && find(258)) << "both begin at the same place";
   EXPECT_EQ(find(2)->sides, maps::SIDE_CLIENT);
   EXPECT_EQ(as_mac(find(2)->mac), mac(1));
@@ -69,20 +74,23 @@ TEST_F(InterfaceTable, says_what_is_wanted_and_nothing_else) {
   EXPECT_EQ(as_mac(find(2)->further_mac[1]), mac(3));
   EXPECT_EQ(find(258)->further_macs, 0);
 
-  ASSERT_TRUE(describe_interfaces(table, {{"a", 0, maps::SIDE_CLIENT, {}}, {"b", 258, maps::SIDE_UNDERLAY, {mac(5)}}}).ok());
+  ASSERT_TRUE(
+      describe_interfaces(table, {{"a", 0, maps::SIDE_CLIENT, {}}, {"b", 258, maps::SIDE_UNDERLAY, {mac(5)}}}).ok());
   EXPECT_FALSE(find(2)) << "gone";
   EXPECT_EQ(as_mac(find(258)->mac), mac(5)) << "changed";
 }
 
 TEST_F(InterfaceTable, what_finds_no_place_is_named) {
   std::vector<DescribedInterface> crowd;
-  for (uint32_t i = 0; i <= INTERFACE_PROBES; ++i) crowd.push_back({"i" + std::to_string(i), 3 + i * MAX_INTERFACES, maps::SIDE_CLIENT, {}});
+  for (uint32_t i = 0; i <= INTERFACE_PROBES; ++i)
+    crowd.push_back({"i" + std::to_string(i), 3 + i * MAX_INTERFACES, maps::SIDE_CLIENT, {}});
   auto described = describe_interfaces(table, crowd);
   ASSERT_FALSE(described.ok());
   EXPECT_NE(described.error().what.find("interface i8"), std::string::npos) << described.error().what;
   for (uint32_t i = 0; i < INTERFACE_PROBES; ++i) EXPECT_TRUE(find(3 + i * MAX_INTERFACES)) << i;
 
-  auto many = describe_interfaces(table, {{"a", 2, maps::SIDE_CLIENT, std::vector<MacAddress>(2 + MAX_FURTHER_MACS, mac(1))}});
+  auto many =
+      describe_interfaces(table, {{"a", 2, maps::SIDE_CLIENT, std::vector<MacAddress>(2 + MAX_FURTHER_MACS, mac(1))}});
   ASSERT_FALSE(many.ok());
   EXPECT_NE(many.error().what.find("interface a has 9"), std::string::npos) << many.error().what;
   EXPECT_EQ(find(2)->further_macs, MAX_FURTHER_MACS);

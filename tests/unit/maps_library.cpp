@@ -28,7 +28,8 @@ TEST(addresses, ipv4_lives_in_the_mapped_prefix) {
   EXPECT_FALSE(is_ipv4(*v6));
   EXPECT_EQ(format_address(*v4), "10.99.0.1");
   EXPECT_EQ(format_address(*v6), "fd00:99::1");
-  for (const char *wrong : {"", "10.99.0", "10.99.0.1/32", "fd00::99::1", "host"}) EXPECT_FALSE(parse_address(wrong)) << wrong;
+  for (const char *wrong : {"", "10.99.0", "10.99.0.1/32", "fd00::99::1", "host"})
+    EXPECT_FALSE(parse_address(wrong)) << wrong;
 }
 
 TEST(jiffies, begin_five_minutes_before_they_wrap) {

@@ -20,7 +20,8 @@ size_t fullest_slot(const std::vector<std::string> &addresses) {
 
 TEST(locator_hash, spreads_neighbouring_ipv4_addresses) {
   std::vector<std::string> addresses;
-  for (int i = 0; i < 1000; ++i) addresses.push_back("10.99." + std::to_string(i / 250) + "." + std::to_string(1 + i % 250));
+  for (int i = 0; i < 1000; ++i)
+    addresses.push_back("10.99." + std::to_string(i / 250) + "." + std::to_string(1 + i % 250));
   EXPECT_LE(fullest_slot(addresses), 4u);
 }
 

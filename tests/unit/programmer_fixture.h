@@ -18,17 +18,19 @@ namespace catsbpf::agent {
 inline std::shared_ptr<const cmas::Ring> ring_in_turn(const std::vector<uint32_t> &csci_ids, uint32_t slots) {
   auto ring = std::make_shared<cmas::Ring>();
   for (uint32_t csci_id : csci_ids) ring->members.push_back({csci_id, 1});
-  for (uint32_t i = 0; i < slots && !csci_ids.empty(); ++i) ring->slots.push_back(static_cast<uint16_t>(i % csci_ids.size()));
+  for (uint32_t i = 0; i < slots && !csci_ids.empty(); ++i)
+    ring->slots.push_back(static_cast<uint16_t>(i % csci_ids.size()));
   return ring;
 }
 
-inline WantedService service(uint32_t cs_id, const std::vector<std::string> &prefixes, const std::vector<uint32_t> &csci_ids,
-                             uint32_t slots = 251) {
+inline WantedService service(uint32_t cs_id, const std::vector<std::string> &prefixes,
+                             const std::vector<uint32_t> &csci_ids, uint32_t slots = 251) {
   WantedService wanted;
   wanted.service_id = "S" + std::to_string(cs_id);
   wanted.cs_id = cs_id;
   for (const std::string &prefix : prefixes) wanted.locators.emplace_back().set_prefix(prefix);
-  for (uint32_t csci_id : csci_ids) wanted.instances.push_back({csci_id, csci_id % 2 ? "f2" : "f3", InstanceWish::kActive});
+  for (uint32_t csci_id : csci_ids)
+    wanted.instances.push_back({csci_id, csci_id % 2 ? "f2" : "f3", InstanceWish::kActive});
   wanted.ring = ring_in_turn(csci_ids, slots);
   return wanted;
 }
@@ -85,7 +87,9 @@ class ProgrammerTest : public ::testing::Test {
     hop.mac = {2, 0, 0, 0, 0, last_of_mac};
     return hop;
   }
-  maps::instance &instance(uint32_t cs_id, uint32_t csci_id) { return dataplane.instances()[programmer->slot(cs_id, csci_id)]; }
+  maps::instance &instance(uint32_t cs_id, uint32_t csci_id) {
+    return dataplane.instances()[programmer->slot(cs_id, csci_id)];
+  }
 
   FakeDataplane dataplane;
   FakeNextHops next_hops;

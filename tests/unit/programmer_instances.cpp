@@ -143,18 +143,18 @@ TEST_F(ProgrammerTest, the_outer_header_is_complete_but_for_what_packets_fill_in
   EXPECT_EQ(path.mtu, 1600);
   EXPECT_EQ(path.next_hop4, inet_addr("172.16.1.254"));
   const unsigned char *header = path.header;
-  EXPECT_EQ(header[5], 9);                                                   // destination MAC
-  EXPECT_EQ(header[11], 1);                                                  // source MAC
+  EXPECT_EQ(header[5], 9);   // destination MAC
+  EXPECT_EQ(header[11], 1);  // source MAC
   EXPECT_EQ(header[12] << 8 | header[13], 0x0800);
   EXPECT_EQ(header[14], 0x45);
-  EXPECT_EQ(header[20] << 8 | header[21], 0x4000);                           // DF
+  EXPECT_EQ(header[20] << 8 | header[21], 0x4000);  // DF
   EXPECT_EQ(header[22], 64);
   uint32_t sum = 0;
   for (int i = 14; i < 34; i += 2) sum += static_cast<uint32_t>(header[i] << 8 | header[i + 1]);
   while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
-  EXPECT_EQ(sum, 0xffffu);                                                   // checksum over length 0
+  EXPECT_EQ(sum, 0xffffu);  // checksum over length 0
   EXPECT_EQ(header[36] << 8 | header[37], 6081);
-  EXPECT_EQ(header[42], 4);                                                  // option words
+  EXPECT_EQ(header[42], 4);  // option words
   EXPECT_EQ(header[46] << 16 | header[47] << 8 | header[48], CATS_VNI);
   EXPECT_EQ(header[50] << 8 | header[51], CATS_OPTION_CLASS);
   EXPECT_EQ(header[52], CATS_OPTION_TYPE);
@@ -238,13 +238,15 @@ TEST_F(ProgrammerTest, a_contact_that_is_not_on_link_is_refused) {
   ASSERT_TRUE(settle());
   next_hops.set("10.3.0.11", hop(5, "10.2.0.254"));
   EXPECT_EQ(delivery_of(dataplane, 3), nullptr);
-  EXPECT_EQ(programmer->state(), "dirty (contact 10.3.0.11 of CSCI-ID 3 of CS-ID 1 is not on-link, the route leads by 10.2.0.254)");
+  EXPECT_EQ(programmer->state(),
+            "dirty (contact 10.3.0.11 of CSCI-ID 3 of CS-ID 1 is not on-link, the route leads by 10.2.0.254)");
 }
 
 TEST_F(ProgrammerTest, deliveries_with_colliding_hashes_all_find_a_place) {
   start();
   std::vector<WantedDelivery> wanted;
-  for (uint32_t i = 0; i < 5; ++i) wanted.push_back({1, 1 + i * MAX_DELIVERIES, "10.3.0." + std::to_string(10 + i), ""});
+  for (uint32_t i = 0; i < 5; ++i)
+    wanted.push_back({1, 1 + i * MAX_DELIVERIES, "10.3.0." + std::to_string(10 + i), ""});
   programmer->put_deliveries("site", wanted);
   ASSERT_TRUE(settle());
   for (const auto &delivery : wanted) next_hops.set(delivery.contact, hop(5, ""));

@@ -131,14 +131,16 @@ TEST(translate, affinity_becomes_masks) {
   EXPECT_EQ(record->source_mask.low, 0u);
   EXPECT_EQ(record->source_port_mask, 0);
   EXPECT_EQ(record->protocol_mask, 0xff);
-  const auto plain = service_record(WantedService{.service_id = "", .cs_id = 2, .locators = {}, .affinity = {}, .instances = {}, .ring = {}}, 1000);
+  const auto plain = service_record(
+      WantedService{.service_id = "", .cs_id = 2, .locators = {}, .affinity = {}, .instances = {}, .ring = {}}, 1000);
   EXPECT_EQ(plain->timeout, 300'000u);
   EXPECT_EQ(plain->source_ignore4, 0u);
   EXPECT_EQ(plain->source_port_mask, 0xffff);
 }
 
 TEST(translate, wrong_locators_are_refused_with_what_would_be_right) {
-  const auto refused = [](const std::string &prefix, const std::string &protocol = "", uint32_t low = 0, uint32_t high = 0) {
+  const auto refused = [](const std::string &prefix, const std::string &protocol = "", uint32_t low = 0,
+                          uint32_t high = 0) {
     WantedService wanted;
     wanted.service_id = "AR1";
     wanted.cs_id = 1;
@@ -154,7 +156,8 @@ TEST(translate, wrong_locators_are_refused_with_what_would_be_right) {
   EXPECT_EQ(refused("0.0.0.0/0"), "accepted");
   EXPECT_EQ(refused("10.99.0.1/24"),
             "locator '10.99.0.1/24' of service AR1 (CS-ID 1) has bits beyond its length\nhint: write 10.99.0.0/24");
-  for (const char *wrong : {"10.99.0", "10.99.0.0/33", "10.99.0.0/", "10.99.0.0/2x", "fd00::/129", ""}) EXPECT_NE(refused(wrong), "accepted") << wrong;
+  for (const char *wrong : {"10.99.0", "10.99.0.0/33", "10.99.0.0/", "10.99.0.0/2x", "fd00::/129", ""})
+    EXPECT_NE(refused(wrong), "accepted") << wrong;
   EXPECT_NE(refused("10.99.0.1", "sctp"), "accepted");
   EXPECT_NE(refused("10.99.0.1", "tcp", 90, 80), "accepted");
   EXPECT_NE(refused("10.99.0.1", "tcp", 70000, 0), "accepted");

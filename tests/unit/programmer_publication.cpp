@@ -53,14 +53,16 @@ TEST_F(ProgrammerTest, changes_coalesce_while_a_grace_period_lasts) {
 
 TEST_F(ProgrammerTest, both_sides_catch_up_with_changes_of_different_services) {
   start();
-  for (uint32_t cs_id : {1, 2, 3}) programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
+  for (uint32_t cs_id : {1, 2, 3})
+    programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
   ASSERT_TRUE(settle());
   for (int round = 0; round < 12; ++round) {
     const uint32_t cs_id = 1 + round % 3;
     programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {round % 2 ? 1u : 2u}));
     ASSERT_TRUE(settle());
     const auto ring = dataplane.ring_of(cs_id);
-    EXPECT_EQ(std::set<uint16_t>(ring.begin(), ring.end()), std::set<uint16_t>{programmer->slot(cs_id, round % 2 ? 1 : 2)});
+    EXPECT_EQ(std::set<uint16_t>(ring.begin(), ring.end()),
+              std::set<uint16_t>{programmer->slot(cs_id, round % 2 ? 1 : 2)});
     for (uint32_t other : {1, 2, 3}) EXPECT_EQ(dataplane.ring_of(other).size(), 251u);
   }
 }
@@ -140,8 +142,11 @@ TEST_F(ProgrammerTest, two_services_with_one_address_are_refused_by_name) {
   programmer->put_service(service(1, {"10.99.0.1"}, {1}));
   ASSERT_TRUE(settle());
   programmer->put_service(service(2, {"10.99.0.1"}, {1}));
-  ASSERT_TRUE(run_until([&] { return programmer->state().starts_with("dirty (service S") || programmer->state().starts_with("dirty (egress"); }));
-  EXPECT_EQ(programmer->state(), "dirty (service S2 (CS-ID 2) claims 10.99.0.1, which belongs to service S1 (CS-ID 1))");
+  ASSERT_TRUE(run_until([&] {
+    return programmer->state().starts_with("dirty (service S") || programmer->state().starts_with("dirty (egress");
+  }));
+  EXPECT_EQ(programmer->state(),
+            "dirty (service S2 (CS-ID 2) claims 10.99.0.1, which belongs to service S1 (CS-ID 1))");
   EXPECT_EQ(dataplane.service_at("10.99.0.1", 6, 80), 1u);
   programmer->remove_service(1);
   ASSERT_TRUE(settle());
@@ -172,8 +177,11 @@ TEST_F(ProgrammerTest, services_share_an_address_by_port_and_the_narrower_rule_w
 TEST_F(ProgrammerTest, a_locator_on_the_tunnel_address_is_refused) {
   start();
   programmer->put_service(service(1, {"10.255.0.1"}, {1}));
-  ASSERT_TRUE(run_until([&] { return programmer->state().starts_with("dirty (service S") || programmer->state().starts_with("dirty (egress"); }));
-  EXPECT_NE(programmer->state().find("belongs to the tunnel of this forwarder"), std::string::npos) << programmer->state();
+  ASSERT_TRUE(run_until([&] {
+    return programmer->state().starts_with("dirty (service S") || programmer->state().starts_with("dirty (egress");
+  }));
+  EXPECT_NE(programmer->state().find("belongs to the tunnel of this forwarder"), std::string::npos)
+      << programmer->state();
 }
 
 TEST_F(ProgrammerTest, an_unknown_egress_is_named) {
@@ -181,7 +189,9 @@ TEST_F(ProgrammerTest, an_unknown_egress_is_named) {
   WantedService wanted = service(1, {"10.99.0.1"}, {1});
   wanted.instances[0].egress = "f9";
   programmer->put_service(wanted);
-  ASSERT_TRUE(run_until([&] { return programmer->state().starts_with("dirty (service S") || programmer->state().starts_with("dirty (egress"); }));
+  ASSERT_TRUE(run_until([&] {
+    return programmer->state().starts_with("dirty (service S") || programmer->state().starts_with("dirty (egress");
+  }));
   EXPECT_EQ(programmer->state(), "dirty (egress 'f9' of CSCI-ID 1 of service S1 (CS-ID 1) is no configured forwarder)");
   EXPECT_EQ(programmer->slot(1, 1), 0);
 }

@@ -10,7 +10,8 @@ namespace {
 TEST_F(ProgrammerTest, a_restart_with_the_same_wishes_changes_nothing_that_packets_see) {
   start();
   next_hops.set("10.255.0.2", hop(9));
-  for (uint32_t cs_id : {1, 2, 3}) programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
+  for (uint32_t cs_id : {1, 2, 3})
+    programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
   ASSERT_TRUE(settle());
   const auto flips = dataplane.flips.size();
   const auto ring = dataplane.ring_of(2);
@@ -19,7 +20,8 @@ TEST_F(ProgrammerTest, a_restart_with_the_same_wishes_changes_nothing_that_packe
   start();
   programmer->hold("f2");
   EXPECT_EQ(programmer->state(), "starting (waiting for f2)");
-  for (uint32_t cs_id : {1, 2, 3}) programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
+  for (uint32_t cs_id : {1, 2, 3})
+    programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
   run_for(std::chrono::milliseconds(20));
   EXPECT_EQ(dataplane.flips.size(), flips);
   programmer->release();
@@ -33,7 +35,8 @@ TEST_F(ProgrammerTest, a_restart_with_the_same_wishes_changes_nothing_that_packe
 
 TEST_F(ProgrammerTest, a_restart_writes_only_what_is_wanted_otherwise_now) {
   start();
-  for (uint32_t cs_id : {1, 2, 3}) programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
+  for (uint32_t cs_id : {1, 2, 3})
+    programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
   ASSERT_TRUE(settle());
   const uint16_t slot = programmer->slot(1, 1);
 
@@ -53,7 +56,8 @@ TEST_F(ProgrammerTest, a_restart_writes_only_what_is_wanted_otherwise_now) {
 
 TEST_F(ProgrammerTest, services_that_nobody_knows_yet_stay_while_others_are_published) {
   start();
-  for (uint32_t cs_id : {1, 2, 3}) programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
+  for (uint32_t cs_id : {1, 2, 3})
+    programmer->put_service(service(cs_id, {"10.99.0." + std::to_string(cs_id)}, {1, 2}));
   ASSERT_TRUE(settle());
   const uint16_t slot = programmer->slot(2, 1);
   const auto ring = dataplane.ring_of(2);
@@ -64,7 +68,8 @@ TEST_F(ProgrammerTest, services_that_nobody_knows_yet_stay_while_others_are_publ
   programmer->release_known("the catalogue");
   programmer->put_service(service(1, {"10.99.0.9"}, {1}));
   ASSERT_TRUE(run_until([&] { return dataplane.service_at("10.99.0.9", 6, 80) == 1; }));
-  ASSERT_TRUE(run_until([&] { return programmer->state() == "starting (waiting for the catalogue)"; })) << programmer->state();
+  ASSERT_TRUE(run_until([&] { return programmer->state() == "starting (waiting for the catalogue)"; }))
+      << programmer->state();
   for (uint32_t cs_id : {2, 3}) EXPECT_EQ(dataplane.service_at("10.99.0." + std::to_string(cs_id), 6, 80), cs_id);
   EXPECT_EQ(programmer->slot(2, 1), slot);
   EXPECT_EQ(dataplane.ring_of(2), ring);

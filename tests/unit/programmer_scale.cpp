@@ -12,7 +12,9 @@ namespace {
 constexpr uint32_t kServices = 1000, kInstancesEach = 10;
 constexpr size_t kMostHeap = 16u << 20;
 
-std::string address_of(uint32_t cs_id) { return "10.99." + std::to_string(cs_id / 250) + "." + std::to_string(1 + cs_id % 250); }
+std::string address_of(uint32_t cs_id) {
+  return "10.99." + std::to_string(cs_id / 250) + "." + std::to_string(1 + cs_id % 250);
+}
 
 class ScaleTest : public ProgrammerTest {
  protected:

@@ -2,12 +2,12 @@
 // A programmer and owners of rows in memory, and a selector between them.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <gtest/gtest.h>
 
 #include <map>
 #include <optional>
@@ -43,7 +43,8 @@ class FakeProgrammer : public Programmer {
   Result<> put_session(const WantedSession &session) override {
     if (!session_error.empty()) return Error{session_error};
     for (auto other = sessions.begin(); other != sessions.end();)  // one per client and service
-      other = other->second.client == session.client && other->second.cs_id == session.cs_id ? sessions.erase(other) : std::next(other);
+      other = other->second.client == session.client && other->second.cs_id == session.cs_id ? sessions.erase(other)
+                                                                                             : std::next(other);
     sessions[session.reservation] = session;
     return done();
   }
@@ -54,8 +55,14 @@ class FakeProgrammer : public Programmer {
   Result<> set_bypass(bool on) override { return bypass_ = on, done(); }
   bool bypass() const override { return bypass_; }
   void on_published(std::function<void(uint64_t, uint64_t)> callback) override { published = std::move(callback); }
-  std::string state() const override { return held ? "starting (waiting for " + *held + ")" : waiting_for_unknown.empty() ? "in sync" : "starting (waiting for " + waiting_for_unknown + ")"; }
-  uint16_t slot(uint32_t cs_id, uint32_t csci_id) const override { return static_cast<uint16_t>(cs_id * 100 + csci_id); }
+  std::string state() const override {
+    return held                          ? "starting (waiting for " + *held + ")"
+           : waiting_for_unknown.empty() ? "in sync"
+                                         : "starting (waiting for " + waiting_for_unknown + ")";
+  }
+  uint16_t slot(uint32_t cs_id, uint32_t csci_id) const override {
+    return static_cast<uint16_t>(cs_id * 100 + csci_id);
+  }
   std::vector<PathView> paths() const override { return path_views; }
   std::vector<std::string> unresolved;  // what the real one says of paths and deliveries
   std::vector<std::string> warnings() const override { return unresolved; }
@@ -96,7 +103,9 @@ class FakeProgrammer : public Programmer {
 class FakeOwners : public SessionServer {
  public:
   void on_touched(Touched callback) override { touched = std::move(callback); }
-  void on_finished(std::function<void(uint64_t, const std::string &)> callback) override { finished = std::move(callback); }
+  void on_finished(std::function<void(uint64_t, const std::string &)> callback) override {
+    finished = std::move(callback);
+  }
   asio::awaitable<Result<>> reserve(std::string origin, cmas::RowKey key, uint64_t reservation, uint32_t gas,
                                     std::chrono::milliseconds lease) override {
     asked.push_back({origin, key, gas, lease});

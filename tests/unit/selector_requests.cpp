@@ -66,7 +66,8 @@ TEST_F(Requests, nobody_grants_and_every_reason_is_told) {
   EXPECT_FALSE(outcome->answer.success());
   EXPECT_THAT(outcome->reason, HasSubstr("csci 1: free 0 < 1"));
   EXPECT_THAT(outcome->reason, HasSubstr("csci 3: real delay 21 ms > 15 ms asked"));
-  EXPECT_EQ(outcome->told, "candidate 1: its site does not grant it at the moment; candidate 2: real delay 21 ms > 15 ms asked")
+  EXPECT_EQ(outcome->told,
+            "candidate 1: its site does not grant it at the moment; candidate 2: real delay 21 ms > 15 ms asked")
       << "CSCI-IDs stay with the ingress";
   EXPECT_THAT(programmer_.sessions, IsEmpty());
 }
@@ -95,7 +96,9 @@ TEST_F(Requests, row_that_goes_while_it_is_asked_is_passed_over) {
 TEST_F(Requests, wrong_requests_name_their_field) {
   open();
   figure1();
-  const auto error = [](const Result<RequestDesk::Outcome> &outcome) { return outcome ? "granted" : outcome.error().what; };
+  const auto error = [](const Result<RequestDesk::Outcome> &outcome) {
+    return outcome ? "granted" : outcome.error().what;
+  };
   EXPECT_THAT(error(request(-1)), HasSubstr("cost"));
   EXPECT_THAT(error(request(std::numeric_limits<double>::infinity())), HasSubstr("cost"));
   EXPECT_THAT(error(request(1, 2'000'000)), HasSubstr("gas"));
@@ -152,7 +155,8 @@ TEST_F(Requests, renewal_extends_lease_and_session) {
   EXPECT_GT(renewed->expires_in_s(), 90);
   EXPECT_GT(programmer_.sessions.at(id).lease, 90s);
   EXPECT_EQ(owners_.renewed.at(id), 100s);
-  EXPECT_THAT(wait(selector_->requests().renew(id, "10.1.0.2", 0)).error().what, HasSubstr("lease_s 0 would end at once"));
+  EXPECT_THAT(wait(selector_->requests().renew(id, "10.1.0.2", 0)).error().what,
+              HasSubstr("lease_s 0 would end at once"));
   ASSERT_TRUE(wait(selector_->requests().renew(id, "10.1.0.2", std::nullopt)));
   EXPECT_EQ(owners_.renewed.at(id), 60s) << "as a new request that names none";
   owners_.granted.clear();  // the owner has lost it
@@ -282,7 +286,9 @@ TEST_F(Requests, end_that_cannot_be_kept_is_tried_again_and_said_once) {
   selector_->requests().save();  // fails again
   std::filesystem::remove(folder.file("requests.json.new"));
   until([&] { return selector_->requests().not_kept().empty(); });
-  EXPECT_EQ(std::ranges::count_if(log.all(), [](const auto &line) { return line.find("are not kept") != std::string::npos; }), 1);
+  EXPECT_EQ(
+      std::ranges::count_if(log.all(), [](const auto &line) { return line.find("are not kept") != std::string::npos; }),
+      1);
   EXPECT_THAT(content(folder.file("requests.json")), ::testing::Not(HasSubstr(std::to_string(id))));
   EXPECT_THAT(content(folder.file("requests.json")), HasSubstr(std::to_string(other)));
 }
@@ -312,12 +318,14 @@ TEST_F(Requests, parallel_requests_share_a_write_and_pass_no_limit) {
 TEST_F(Requests, broken_state_files_are_put_aside_and_the_agent_starts) {
   Folder folder;
   CapturedLog log;
-  for (const std::string name : {"requests.json", "drains.json"}) std::ofstream(folder.file(name)) << "{\"requests\": [{\"cs_";
+  for (const std::string name : {"requests.json", "drains.json"})
+    std::ofstream(folder.file(name)) << "{\"requests\": [{\"cs_";
   open(in(folder, options()));
   for (const std::string name : {"requests.json", "drains.json"}) {
     EXPECT_FALSE(std::filesystem::exists(folder.file(name)));
     EXPECT_TRUE(std::filesystem::exists(folder.file(name + ".broken")));
-    EXPECT_THAT(log.all(), ::testing::Contains(::testing::AllOf(HasSubstr(folder.file(name) + " cannot be used"), HasSubstr(name + ".broken"))));
+    EXPECT_THAT(log.all(), ::testing::Contains(::testing::AllOf(HasSubstr(folder.file(name) + " cannot be used"),
+                                                                HasSubstr(name + ".broken"))));
   }
 }
 
@@ -339,17 +347,21 @@ TEST_F(Requests, kept_entries_without_sense_are_skipped_one_by_one) {
     return entry.substr(0, at) + what + instead + entry.substr(end);
   };
   std::string all;
-  for (const char *number : {"9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e300", "\"soon\""})
+  for (const char *number :
+       {"9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e300", "\"soon\""})
     all += with("\"expires_unix_ms\":", number) + ",";
   for (const char *number : {"0", "4294967296", "-1", "\"x\""}) all += with("\"cs_id\":", number) + ",";
-  all += with("\"csci_id\":", "0") + "," + with("\"client\":", "\"nobody\"") + "," + with("\"origin\":", "\"\"") + ",7,null,";
+  all += with("\"csci_id\":", "0") + "," + with("\"client\":", "\"nobody\"") + "," + with("\"origin\":", "\"\"") +
+         ",7,null,";
   std::ofstream(folder.file("requests.json")) << "{\"requests\":[" << all << entry << "]}";
   table_ = {};
   log.clear();
   open(in(folder, options()));
   ASSERT_EQ(selector_->requests().list().requests_size(), 1);
   EXPECT_EQ(selector_->requests().list().requests(0).id(), id);
-  EXPECT_EQ(std::ranges::count_if(log.all(), [](const auto &line) { return line.find("skipped a request") != std::string::npos; }), 14);
+  EXPECT_EQ(std::ranges::count_if(log.all(),
+                                  [](const auto &line) { return line.find("skipped a request") != std::string::npos; }),
+            14);
 }
 
 TEST_F(Requests, kept_drains_without_sense_are_skipped_one_by_one) {
@@ -360,7 +372,9 @@ TEST_F(Requests, kept_drains_without_sense_are_skipped_one_by_one) {
   open(in(folder, options()));
   ASSERT_EQ(selector_->drains().drains_size(), 1);
   EXPECT_EQ(selector_->drains().drains(0).csci_id(), 3u);
-  EXPECT_EQ(std::ranges::count_if(log.all(), [](const auto &line) { return line.find("skipped a drain") != std::string::npos; }), 4);
+  EXPECT_EQ(std::ranges::count_if(log.all(),
+                                  [](const auto &line) { return line.find("skipped a drain") != std::string::npos; }),
+            4);
 }
 
 }  // namespace

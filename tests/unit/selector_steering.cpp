@@ -219,7 +219,8 @@ TEST_F(Steering, explain_gives_shares_and_reasons_of_all) {
 
 // ---- drains ----
 
-v1::Drain drain_of(uint32_t csci_id, const std::string &site = "", const std::string &egress = "", const std::string &service = "") {
+v1::Drain drain_of(uint32_t csci_id, const std::string &site = "", const std::string &egress = "",
+                   const std::string &service = "") {
   v1::Drain d;
   d.set_csci_id(csci_id);
   d.set_site(site);
@@ -380,7 +381,9 @@ TEST_F(Steering, without_any_catalogue_the_last_agents_services_stay) {
   EXPECT_EQ(programmer_.state(), "starting (waiting for the catalogue: platform away and no cached copy)");
   EXPECT_THAT(selector_->warnings(), ElementsAre(HasSubstr("no cached copy")));
   const auto errors = [&] {
-    return std::ranges::count_if(log.all(), [](const auto &line) { return line.find("2 services of the view in force stay") != std::string::npos; });
+    return std::ranges::count_if(log.all(), [](const auto &line) {
+      return line.find("2 services of the view in force stay") != std::string::npos;
+    });
   };
   EXPECT_EQ(errors(), 1);
   // The platform comes and knows one of them: only now the other one is known to be gone.
@@ -417,7 +420,8 @@ TEST_F(Steering, what_was_never_in_force_is_not_logged) {
   owners_.not_synced.clear();
   owners_.synced();
   turn();
-  EXPECT_THAT(shifts(), ElementsAre(HasSubstr("service=AR1 cs_id=1 old=\"csci 1 50%, csci 3 50%\" new=\"csci 3 100%\"")));
+  EXPECT_THAT(shifts(),
+              ElementsAre(HasSubstr("service=AR1 cs_id=1 old=\"csci 1 50%, csci 3 50%\" new=\"csci 3 100%\"")));
 }
 
 // ---- publications ----

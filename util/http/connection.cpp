@@ -232,9 +232,11 @@ asio::awaitable<void> Connection::answer_broken(ErrorCode error) {
   Response response;
   const auto &options = shared_->options;
   if (error == beast_http::error::body_limit) {
-    response = failure(413, Error{"body is larger than " + std::to_string(options.max_body) + " bytes", "send less at a time"});
+    response = failure(
+        413, Error{"body is larger than " + std::to_string(options.max_body) + " bytes", "send less at a time"});
   } else if (error == beast_http::error::header_limit) {
-    response = failure(431, Error{"header is larger than " + std::to_string(kMaxHeader) + " bytes", "send fewer or shorter header fields"});
+    response = failure(431, Error{"header is larger than " + std::to_string(kMaxHeader) + " bytes",
+                                  "send fewer or shorter header fields"});
   } else if (error.category() == make_error_code(beast_http::error::bad_method).category() &&
              error != beast_http::error::end_of_stream && error != beast_http::error::partial_message) {
     response = failure(400, Error{"not an HTTP/1.1 request: " + error.message(), "curl speaks it; lines end in CR LF"});

@@ -86,7 +86,8 @@ Result<Identity> identity_of_file(const std::string &certificate_pem) {
 
 Result<> accepts(const Expected &expected, const Identity &identity) {
   const std::string is = "certificate is " + identity.uri() + ", expected ";
-  if (identity.domain != expected.domain) return Error{is + "domain " + expected.domain, "one trust domain is configured for all"};
+  if (identity.domain != expected.domain)
+    return Error{is + "domain " + expected.domain, "one trust domain is configured for all"};
   if (identity.role != expected.role)
     return Error{is + "role " + expected.role, "the role stands in the URI SAN: spiffe://DOMAIN/ROLE/NAME"};
   if (expected.names.empty() ||

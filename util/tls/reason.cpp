@@ -16,18 +16,12 @@ namespace {
 
 std::string version_name(int version) {
   switch (version) {
-    case TLS1_3_VERSION:
-      return "TLS 1.3";
-    case TLS1_2_VERSION:
-      return "TLS 1.2";
-    case TLS1_1_VERSION:
-      return "TLS 1.1";
-    case TLS1_VERSION:
-      return "TLS 1.0";
-    case SSL3_VERSION:
-      return "SSL 3.0";
-    default:
-      return "an unknown TLS version";
+    case TLS1_3_VERSION: return "TLS 1.3";
+    case TLS1_2_VERSION: return "TLS 1.2";
+    case TLS1_1_VERSION: return "TLS 1.1";
+    case TLS1_VERSION: return "TLS 1.0";
+    case SSL3_VERSION: return "SSL 3.0";
+    default: return "an unknown TLS version";
   }
 }
 
@@ -42,30 +36,17 @@ std::string refused_certificate(SSL *ssl) {
   const long verdict = SSL_get_verify_result(ssl);
   std::string why = X509_verify_cert_error_string(verdict);
   switch (verdict) {
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-      why = "it has expired";
-      break;
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-      why = "it is not yet valid";
-      break;
+    case X509_V_ERR_CERT_HAS_EXPIRED: why = "it has expired"; break;
+    case X509_V_ERR_CERT_NOT_YET_VALID: why = "it is not yet valid"; break;
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-      why = "it is not signed by the authority that is trusted here";
-      break;
-    case X509_V_ERR_INVALID_PURPOSE:
-      why = "its extended key usage does not allow this";
-      break;
-    case X509_V_ERR_HOSTNAME_MISMATCH:
-      why = "it does not name the host of the url";
-      break;
-    case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      why = "it does not name the address of the url";
-      break;
-    default:
-      break;
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE: why = "it is not signed by the authority that is trusted here"; break;
+    case X509_V_ERR_INVALID_PURPOSE: why = "its extended key usage does not allow this"; break;
+    case X509_V_ERR_HOSTNAME_MISMATCH: why = "it does not name the host of the url"; break;
+    case X509_V_ERR_IP_ADDRESS_MISMATCH: why = "it does not name the address of the url"; break;
+    default: break;
   }
   const std::string &who = notes_of(ssl).refused;
   return "certificate of the peer" + (who.empty() ? "" : " (" + who + ")") + " is refused: " + why;
@@ -79,22 +60,16 @@ std::string alert(int number, SSL *ssl) {
       if (highest == 0 || highest >= TLS1_3_VERSION) return "peer offers only TLS 1.2 or older";
       return "peer refuses our TLS version: it wants TLS 1.3, we offer only " + version_name(static_cast<int>(highest));
     }
-    case SSL_AD_CERTIFICATE_EXPIRED:
-      return "peer refuses our certificate: it has expired (or is not yet valid)";
-    case SSL_AD_CERTIFICATE_REVOKED:
-      return "peer refuses our certificate: it is revoked";
-    case SSL_AD_UNKNOWN_CA:
-      return "peer refuses our certificate: it does not trust the authority that signed it";
+    case SSL_AD_CERTIFICATE_EXPIRED: return "peer refuses our certificate: it has expired (or is not yet valid)";
+    case SSL_AD_CERTIFICATE_REVOKED: return "peer refuses our certificate: it is revoked";
+    case SSL_AD_UNKNOWN_CA: return "peer refuses our certificate: it does not trust the authority that signed it";
     case SSL_AD_BAD_CERTIFICATE:
     case SSL_AD_UNSUPPORTED_CERTIFICATE:
     case SSL_AD_CERTIFICATE_UNKNOWN:
       return std::string("peer refuses our certificate: ") + SSL_alert_desc_string_long(number);
-    case SSL_AD_ACCESS_DENIED:
-      return "peer refuses our certificate: access denied";
-    case TLS13_AD_CERTIFICATE_REQUIRED:
-      return "peer requires a certificate and we present none";
-    default:
-      return std::string("peer refuses: ") + SSL_alert_desc_string_long(number);
+    case SSL_AD_ACCESS_DENIED: return "peer refuses our certificate: access denied";
+    case TLS13_AD_CERTIFICATE_REQUIRED: return "peer requires a certificate and we present none";
+    default: return std::string("peer refuses: ") + SSL_alert_desc_string_long(number);
   }
 }
 
@@ -105,18 +80,12 @@ std::string ssl_library_reason(unsigned long code, SSL *ssl) {
   switch (reason) {
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_VERSION_TOO_LOW:
-    case SSL_R_NO_PROTOCOLS_AVAILABLE:
-      return version_refused(ssl);
-    case SSL_R_CERTIFICATE_VERIFY_FAILED:
-      return refused_certificate(ssl);
-    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-      return "peer presents no certificate";
-    case SSL_R_HTTP_REQUEST:
-      return "peer speaks plain HTTP, not TLS";
-    case SSL_R_WRONG_VERSION_NUMBER:
-      return "peer does not speak TLS";
-    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
-      return "peer closed the connection";
+    case SSL_R_NO_PROTOCOLS_AVAILABLE: return version_refused(ssl);
+    case SSL_R_CERTIFICATE_VERIFY_FAILED: return refused_certificate(ssl);
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: return "peer presents no certificate";
+    case SSL_R_HTTP_REQUEST: return "peer speaks plain HTTP, not TLS";
+    case SSL_R_WRONG_VERSION_NUMBER: return "peer does not speak TLS";
+    case SSL_R_UNEXPECTED_EOF_WHILE_READING: return "peer closed the connection";
     default: {
       const char *text = ERR_reason_error_string(code);
       return text ? text : "tls error " + std::to_string(code);
