@@ -218,7 +218,7 @@ Error Connection::ended(const error_code &why) {
   if (!reason_.empty()) return Error{reason_};
   if (why == asio::error::eof || why == asio::ssl::error::stream_truncated) return Error{"peer closed the connection"};
   if (why.category() == asio::error::get_ssl_category())
-    return Error{tls::handshake_reason(why, stream_.native_handle())};
+    return tls::handshake_error(why, stream_.native_handle());
   return Error{why.message(), {}, why.value()};
 }
 

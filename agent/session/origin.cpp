@@ -79,10 +79,18 @@ asio::awaitable<void> Origin::serve(std::shared_ptr<Connection> connection, v1::
   if (!stopped_ && connection_ == connection) lost(reason);
 }
 
-// Ends with the next Snapshot; an Open alone says nothing of the rows.
+// Ends with the next Snapshot; an Open alone says nothing of the rows. Sessions that come and go without one are
+// the same silence, its time runs on.
 void Origin::silence_began(milliseconds withdraw_after) {
+  if (std::exchange(silent_, true)) return;
   if (rows_ == Rows::kInUse) after(freeze_timer_, options_.freeze_after, &Origin::freeze);
   if (rows_ == Rows::kInUse || rows_ == Rows::kFrozen) after(withdraw_timer_, withdraw_after, &Origin::withdraw);
+}
+
+void Origin::silence_ended() {
+  silent_ = false;
+  freeze_timer_.cancel();
+  withdraw_timer_.cancel();
 }
 
 void Origin::began(std::shared_ptr<Connection> connection, const v1::Open &open, uint32_t version) {
@@ -177,8 +185,7 @@ bool Origin::take_rows(const v1::Envelope &envelope) {
   }
   services.merge(*put);
   if (snapshot) {
-    freeze_timer_.cancel();
-    withdraw_timer_.cancel();
+    silence_ended();
     services.merge(table_.thaw(agent_.name));
     rows_ = Rows::kInUse;
     log::info("snapshot peer={} rows={} epoch={} sequence={}", agent_.name, rows.size(), receiver_.epoch(),

@@ -165,6 +165,28 @@ TEST_F(Rows, lost_session_freezes_rows_then_withdraws_them) {
   EXPECT_EQ(in().state(), "up");
 }
 
+TEST_F(Rows, sessions_that_send_no_snapshot_do_not_prolong_a_silence) {
+  serve([](auto &options) {
+    options.freeze_after = 150ms;
+    options.hold_time = 400ms;
+  });
+  put({site_row(1, 1, 8)});
+  cmas::DeltaSender sender(site_, 1);
+  auto connection = opened_peer();
+  connection->send(*sender.next());
+  ASSERT_TRUE(until([&] { return state(1, RowState::kActive); }));
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (in().state() != "withdrawn" && std::chrono::steady_clock::now() < end) {
+    connection->close("and again");
+    connection = opened_peer();
+  }
+  EXPECT_EQ(in().state(), "withdrawn");
+  EXPECT_FALSE(instance(1));
+  sender.restart();
+  connection->send(*sender.next());
+  EXPECT_TRUE(until([&] { return state(1, RowState::kActive); })) << "a snapshot ends it";
+}
+
 TEST_F(Rows, return_before_the_hold_time_thaws) {
   serve([](auto &options) { options.freeze_after = 10ms; });
   put({site_row(1, 1, 8)});
