@@ -50,16 +50,16 @@ Error DeltaReceiver::ask_resync(const std::string &why) {
 }
 
 Result<DeltaReceiver::Change> DeltaReceiver::take(const v1::Snapshot &snapshot) {
-  const bool older = snapshot.epoch() < epoch_ || (snapshot.epoch() == epoch_ && snapshot.sequence() <= sequence_);
-  if (snapshot.epoch() == 0 || older) {
-    resync_ = false;
-    return broken("snapshot", epoch_and_sequence(snapshot.epoch(), snapshot.sequence()) + " is not newer than " +
+  resync_ = false;
+  const std::pair place{snapshot.epoch(), snapshot.sequence()};
+  if (place.first == 0 || place.second == 0)
+    return broken("snapshot", epoch_and_sequence(place.first, place.second) + ": both count from 1 up");
+  if (begun_ && place <= std::pair{epoch_, sequence_})
+    return broken("snapshot", epoch_and_sequence(place.first, place.second) + " is not newer than " +
                                   epoch_and_sequence(epoch_, sequence_));
-  }
   std::map<RowKey, Row> rows;
   std::map<RowKey, uint32_t> handles;
   std::unordered_map<uint32_t, RowKey> keys;
-  resync_ = false;
   for (const auto &in : snapshot.rows()) {
     Row row = row_of(in);
     if (auto checked = check(row); !checked) return checked.error();
@@ -81,14 +81,15 @@ Result<DeltaReceiver::Change> DeltaReceiver::take(const v1::Snapshot &snapshot) 
   keys_ = std::move(keys);
   epoch_ = snapshot.epoch();
   sequence_ = snapshot.sequence();
-  synced_ = true;
+  synced_ = begun_ = true;
   return change;
 }
 
 Result<DeltaReceiver::Change> DeltaReceiver::take(const v1::Delta &delta) {
   if (!synced_ && resync_) return Change{};
   if (!synced_) return ask_resync("no snapshot came before it");
-  if (delta.epoch() != epoch_ || delta.sequence() != sequence_ + 1)
+  // sequence_ + 1 would begin anew after the last number there is.
+  if (delta.epoch() != epoch_ || delta.sequence() == 0 || delta.sequence() - 1 != sequence_)
     return ask_resync(epoch_and_sequence(delta.epoch(), delta.sequence()) + " does not follow " +
                       epoch_and_sequence(epoch_, sequence_));
   auto staged = stage(delta);

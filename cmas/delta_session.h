@@ -28,7 +28,10 @@ class DeltaSender {
   void restart();
   // The next message, if there is anything to say: Snapshot or Delta with the next sequence.
   std::optional<v1::Envelope> next();
-  void acknowledged(uint64_t sequence) { acknowledged_ = std::max(acknowledged_, sequence); }
+  // What was never sent cannot be acknowledged.
+  void acknowledged(uint64_t sequence) {
+    if (sequence <= sequence_) acknowledged_ = std::max(acknowledged_, sequence);
+  }
 
   uint64_t epoch() const { return epoch_; }
   uint64_t sequence() const { return sequence_; }  // of the last message made
@@ -66,8 +69,8 @@ class DeltaReceiver {
   // whether a Resync must be sent; else the peer broke the protocol and the session must be refused).
   // Resync: a gap, a foreign epoch, a Delta before the first Snapshot. After the one Error that asks for
   // it, Deltas that were still on their way are passed over (no change, no error) until the Snapshot comes.
-  // Refused: a Snapshot of an older epoch or sequence, an unknown handle, duplicate handles or rows, and
-  // what check() in limits.h refuses (ids of 0, negative or absurd numbers).
+  // Refused: a Snapshot that is not newer than the last one of the same session, an unknown handle, duplicate
+  // handles or rows, and what check() in limits.h refuses (ids of 0, negative or absurd numbers).
   Result<Change> take(const v1::Snapshot &snapshot);
   Result<Change> take(const v1::Delta &delta);
   // A keep-alive names the last sequence sent: true when a message is missing (send Resync). True once
@@ -77,15 +80,12 @@ class DeltaReceiver {
 
   const std::map<RowKey, Row> &rows() const { return rows_; }
   std::optional<uint32_t> handle_of(const RowKey &key) const;
+  // Of the message that rows() stand at.
   uint64_t epoch() const { return epoch_; }
   uint64_t sequence() const { return sequence_; }
-  // A new session of the same origin: rows stay as they are until its Snapshot comes, whose sequence may
-  // begin anew.
-  void session_began() {
-    synced_ = false;
-    resync_ = false;
-    sequence_ = 0;
-  }
+  // A new session of the same origin: rows stay as they are until its Snapshot comes. That is taken whatever its
+  // epoch and sequence are, for the session is authenticated, and the newest: numbers of a session bind it alone.
+  void session_began() { synced_ = resync_ = begun_ = false; }
   bool synced() const { return synced_; }
 
  private:
@@ -100,6 +100,7 @@ class DeltaReceiver {
   uint64_t sequence_ = 0;
   bool synced_ = false;
   bool resync_ = false;
+  bool begun_ = false;  // a Snapshot of this session was taken
 };
 
 // Versions: the highest that both speak, or an Error that names both ranges.

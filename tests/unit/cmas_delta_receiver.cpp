@@ -87,7 +87,47 @@ TEST(DeltaReceiver, delta_before_any_snapshot_asks_for_resync) {
   EXPECT_TRUE(receiver.resync());
 }
 
-TEST(DeltaReceiver, snapshot_of_an_older_life_is_refused_for_good) {
+TEST(DeltaReceiver, new_session_is_taken_whatever_the_epoch_of_the_one_before) {
+  Pair pair;
+  constexpr uint64_t kLast = std::numeric_limits<uint64_t>::max();
+  v1::Snapshot snapshot;
+  for (const auto &[epoch, sequence] : std::initializer_list<std::pair<uint64_t, uint64_t>>{
+           {kLast, 1}, {8, 1}, {uint64_t{1} << 63, kLast}, {kLast, kLast}, {1, 2}, {1, 1}}) {
+    pair.receiver.session_began();
+    snapshot.set_epoch(epoch);
+    snapshot.set_sequence(sequence);
+    const auto taken = pair.receiver.take(snapshot);
+    EXPECT_TRUE(taken.ok()) << taken.error().text();
+    EXPECT_TRUE(pair.receiver.synced());
+    EXPECT_EQ(pair.receiver.epoch(), epoch);
+    EXPECT_FALSE(pair.receiver.take(snapshot).ok()) << "within the session it is not newer";
+  }
+}
+
+TEST(DeltaReceiver, nothing_follows_the_last_sequence) {
+  DeltaReceiver receiver;
+  v1::Snapshot snapshot;
+  snapshot.set_epoch(7);
+  snapshot.set_sequence(std::numeric_limits<uint64_t>::max());
+  ASSERT_TRUE(receiver.take(snapshot).ok());
+  v1::Delta delta;
+  delta.set_epoch(7);
+  delta.set_sequence(0);
+  EXPECT_FALSE(receiver.take(delta).ok());
+  EXPECT_TRUE(receiver.resync());
+}
+
+TEST(DeltaReceiver, snapshot_without_epoch_or_sequence_is_refused) {
+  DeltaReceiver receiver;
+  v1::Snapshot snapshot;
+  snapshot.set_epoch(7);
+  EXPECT_THAT(receiver.take(snapshot).error().what, HasSubstr("epoch 7 sequence 0: both count from 1 up"));
+  snapshot.set_epoch(0);
+  snapshot.set_sequence(1);
+  EXPECT_FALSE(receiver.take(snapshot).ok());
+}
+
+TEST(DeltaReceiver, snapshot_of_an_older_life_is_refused_within_a_session) {
   Pair pair;
   v1::Snapshot old;
   old.set_epoch(6);
@@ -95,8 +135,6 @@ TEST(DeltaReceiver, snapshot_of_an_older_life_is_refused_for_good) {
   EXPECT_FALSE(pair.receiver.take(old).ok());
   EXPECT_FALSE(pair.receiver.resync());
   EXPECT_EQ(pair.receiver.rows().size(), 2u);
-  old.set_epoch(0);
-  EXPECT_FALSE(pair.receiver.take(old).ok());
 }
 
 TEST(DeltaReceiver, snapshot_repeated_in_one_session_is_refused) {
@@ -107,7 +145,7 @@ TEST(DeltaReceiver, snapshot_repeated_in_one_session_is_refused) {
   EXPECT_FALSE(pair.give(*envelope).ok());
 }
 
-TEST(DeltaReceiver, restarted_origin_starts_again_with_a_newer_epoch) {
+TEST(DeltaReceiver, restarted_origin_starts_again_with_its_snapshot) {
   Pair pair;
   SiteTable reborn;
   ASSERT_TRUE(reborn.replace({row(kAr1, 1, 4)}).ok());

@@ -33,6 +33,14 @@ TEST(DeltaSender, empty_table_is_a_snapshot_too) {
   EXPECT_TRUE(receiver.synced());
 }
 
+TEST(DeltaSender, what_was_never_sent_cannot_be_acknowledged) {
+  Pair pair;
+  pair.sender.acknowledged(std::numeric_limits<uint64_t>::max());
+  EXPECT_EQ(pair.sender.acknowledged(), 0u);
+  pair.sender.acknowledged(1);
+  EXPECT_EQ(pair.sender.acknowledged(), 1u);
+}
+
 TEST(DeltaSender, change_carries_only_what_changed) {
   Pair pair;
   ASSERT_TRUE(pair.site.apply(kAr1, {.gas = 0}).ok());

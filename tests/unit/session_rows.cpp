@@ -187,6 +187,21 @@ TEST_F(Rows, sessions_that_send_no_snapshot_do_not_prolong_a_silence) {
   EXPECT_TRUE(until([&] { return state(1, RowState::kActive); })) << "a snapshot ends it";
 }
 
+TEST_F(Rows, epoch_of_a_far_future_locks_nobody_out) {
+  serve();
+  put({site_row(1, 1, 8)});
+  cmas::DeltaSender future(site_, std::numeric_limits<uint64_t>::max());
+  const auto connection = opened_peer();
+  connection->send(*future.next());
+  ASSERT_TRUE(until([&] { return state(1, RowState::kActive); }));
+  ASSERT_TRUE(site_.apply({1, 1}, {.gas = 5}));
+  dial(client_options(), 2);  // while that session is still there
+  ASSERT_TRUE(until([&] { return client_->acknowledged() == 1; }));
+  EXPECT_EQ(instance(1)->offered, 5u);
+  EXPECT_EQ(in().epoch(), 2u);
+  EXPECT_EQ(in().refused(), 0u);
+}
+
 TEST_F(Rows, return_before_the_hold_time_thaws) {
   serve([](auto &options) { options.freeze_after = 10ms; });
   put({site_row(1, 1, 8)});
