@@ -4,11 +4,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
+#include <sstream>
 
 #include "agent/config/check.h"
 #include "agent/config/reader.h"
 #include "agent/config/words.h"
+#include "util/file.h"
 
 namespace catsbpf::agent {
 
@@ -166,8 +167,7 @@ void read_requests(Section &top, Config &config, const std::string &folder, Prob
   section->number("rate_per_source", requests.rate_per_source, 1, 1'000'000);
   std::string given, file;
   if (section->text("token_file", given) && !given.empty() && section->file("token_file", file, folder)) {
-    std::ifstream in(file);
-    in >> requests.token;
+    if (const auto text = read_file(file)) std::istringstream(*text) >> requests.token;
     if (requests.token.size() < 16)
       problems.at("requests.token_file", "the token in " + file + " has fewer than 16 characters",
                   "make one with: openssl rand -hex 32");
@@ -236,9 +236,9 @@ Result<Config> load_config(const std::string &path) {
   config.file = std::filesystem::absolute(path).lexically_normal().string();
   Problems problems;
   try {
-    std::ifstream in(path);
-    if (!in) return system_error("cannot read " + path, errno, "name the file with --config FILE");
-    const YAML::Node node = YAML::Load(in);
+    const auto text = read_file(path);
+    if (!text) return Error{text.error().what, "name the file with --config FILE", text.error().code};
+    const YAML::Node node = YAML::Load(*text);
     if (!node.IsMap()) return Error{path + ":1: the file has no fields", "see catsbpfd.yaml(5) for an example"};
     Section top(node, "", problems);
     read(top, config, problems);

@@ -2,15 +2,14 @@
 #include "agent/config/reader.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <set>
 
 #include "agent/config/words.h"
+#include "util/file.h"
 
 namespace catsbpf::agent {
 
@@ -129,9 +128,12 @@ bool Section::file(const char *field, std::string &into, const std::string &fold
   const auto value = scalar(field);
   if (!value) return false;
   const std::string whole = absolute(*value, folder);
-  if (value->empty() || access(whole.c_str(), R_OK) != 0) {
-    wrong(field, "cannot read " + whole + ": " + std::strerror(value->empty() ? ENOENT : errno),
-          "relative paths start at the folder of this file, " + folder);
+  if (value->empty()) {
+    wrong(field, "must not be empty");
+    return false;
+  }
+  if (const auto readable = can_read(whole); !readable) {
+    wrong(field, readable.error().what, "relative paths start at the folder of this file, " + folder);
     return false;
   }
   into = whole;

@@ -208,6 +208,19 @@ TEST_F(Configuration, certificate_must_fit_the_roles_and_the_node) {
   EXPECT_THAT(problems(with(ingress(), "path-selector-f1.crt", "text.crt")), HasSubstr(at(3) + "tls.certificate: "));
 }
 
+TEST_F(Configuration, directory_in_place_of_a_file_is_said_so) {
+  const auto folder = folder_.file("folder");
+  std::filesystem::create_directory(folder);
+  const auto whole = load_config(folder);
+  ASSERT_FALSE(whole);
+  EXPECT_THAT(whole.error().text(),
+              AllOf(HasSubstr("cannot read " + folder + ": Is a directory"), HasSubstr("hint: name the file")));
+  for (const char *file : {"path-selector-f1.crt", "path-selector-f1.key", "lab.ca.crt"})
+    EXPECT_THAT(problems(with(ingress(), file, "folder")), HasSubstr("cannot read " + folder + ": Is a directory"));
+  EXPECT_THAT(problems(with(ingress(), "rate_per_source: 5", "token_file: folder")),
+              HasSubstr(at(17) + "requests.token_file: cannot read " + folder + ": Is a directory"));
+}
+
 TEST_F(Configuration, names_and_addresses_must_differ) {
   EXPECT_THAT(problems(with(ingress(), "name: f3", "name: f2")),
               HasSubstr(at(10) + "forwarders[1]: name f2 is also that of forwarders[0]"));
