@@ -94,6 +94,8 @@ std::vector<std::string> warnings_view(const Parts &parts) {
       if (view.ifindex != 0 && view.mode == "detached")
         all.push_back("no program is attached to interface " + view.name + ": its packets go by plain routing");
   }
+  if (parts.service_metrics && !parts.service_metrics->trouble().empty())
+    all.push_back("what the site sends is refused, for it cannot be stored: " + parts.service_metrics->trouble());
   for (const auto &interface : parts.config->interfaces)
     if (interface.sides.contains("underlay") && rp_filter(interface.name) == 1)
       all.push_back("rp_filter is strict on " + interface.name +

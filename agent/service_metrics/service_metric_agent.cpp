@@ -2,7 +2,9 @@
 // Glue of the C-SMA. Every change takes one way: table first, then, together with all other changes of this
 // turn of the event loop, one message to each C-PS. The store follows in a thread of its own, one transaction for
 // all that came while the last one was written, and only then come the answers: a slow disk does not hold up what
-// steers packets, and what was said and not stored is corrected by the Snapshot of the next life.
+// steers packets. What cannot be stored is undone, with all that came after it, and refused; from then on nothing
+// new is taken until the store can write again. What was said and not stored because the agent died is corrected by
+// the Snapshot of the next life.
 #include "agent/service_metrics/service_metric_agent.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -36,6 +38,9 @@ struct Group {
   std::optional<Result<>> result;
   SessionClient::Carried carried;
   std::vector<SessionClient::Answer> answers;
+  // To undo it: rows as they were, empty where there was none, and what heartbeats ended.
+  std::map<cmas::RowKey, std::optional<cmas::SiteRow>> before;
+  std::vector<cmas::LedgerEntry> finished;
 };
 
 // Lives on in its coroutines after the agent is gone, with stopped_ set.
@@ -65,7 +70,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void stop() {
     if (std::exchange(stopped_, true)) return;
     if (group_) unstored_.push_back(std::exchange(group_, nullptr));
-    for (const auto &group : std::exchange(unstored_, {})) settle(group, Error{"this agent is stopping"});
+    for (const auto &group : std::exchange(unstored_, {})) settle(group, stopping());
     worker_.drain();
     lease_.cancel();
     retry_.cancel();
@@ -83,6 +88,7 @@ class Core : public std::enable_shared_from_this<Core> {
   const cmas::SiteTable &table() const { return table_; }
   uint64_t epoch() const { return epoch_; }
   std::string endpoint() const { return server_ ? to_text(server_->endpoint()) : ""; }
+  std::string trouble() const { return refusal_ ? refusal_->what : ""; }
   std::vector<v1::SessionStatus> sessions() const {
     std::vector<v1::SessionStatus> all;
     for (const auto &client : clients_) all.push_back(client->status());
@@ -114,6 +120,7 @@ class Core : public std::enable_shared_from_this<Core> {
     SessionClient::Ledger ledger;
     ledger.reserve = [this, holder](uint64_t reservation, const cmas::RowKey &key, uint32_t gas, milliseconds lease,
                                     SessionClient::Answer answer) {
+      if (refusal_) return answer(*refusal_);
       const bool fresh = !table_.ledger().contains(reservation);
       auto granted = table_.reserve(reservation, key, gas, lease, cmas::Clock::now(), holder);
       log::debug("reserve reservation={} instance={} gas={} granted={}", reservation, key.csci_id, gas, granted.ok());
@@ -187,17 +194,53 @@ class Core : public std::enable_shared_from_this<Core> {
                 });
   }
 
-  void stored(const std::vector<std::shared_ptr<Group>> &groups, Result<> result) {
+  void stored(std::vector<std::shared_ptr<Group>> groups, Result<> result) {
     writing_ = false;
     const auto saved = std::exchange(saving_, {});
-    if (!result.ok()) {
-      log::error("cannot store the site table site={} reason=\"{}\"", options_.site, result.error().what);
+    if (result.ok() && refusal_) {
+      log::info("the site table can be stored again site={}", options_.site);
+      refusal_.reset();
+    } else if (!result.ok()) {
+      if (!refusal_)
+        log::error("cannot store the site table site={} reason=\"{}\"; what the site sends is refused until it can be",
+                   options_.site, result.error().what);
+      refusal_ = result.error();
       unsaved_.rows.insert(saved.rows.begin(), saved.rows.end());
       unsaved_.reservations.insert(saved.reservations.begin(), saved.reservations.end());
+      // What came meanwhile stands on what could not be stored.
+      groups.insert(groups.end(), unstored_.begin(), unstored_.end());
+      unstored_.clear();
+      if (group_) groups.push_back(std::exchange(group_, nullptr));
+      if (!stopped_) undo(groups);
       if (!stopped_) retry_store();
     }
-    for (const auto &group : groups) settle(group, result);
+    for (const auto &group : groups) {
+      for (const auto &entry : group->finished)
+        if (result.ok() && !stopped_) announce_end(entry.reservation, "service finished");
+      settle(group, result);
+    }
     if (!unstored_.empty() && !stopped_) store();
+  }
+
+  // Rows and ledger as they were before `groups`, oldest first; the C-PSes hear of it like of any change.
+  void undo(const std::vector<std::shared_ptr<Group>> &groups) {
+    auto rows = table_.rows();
+    for (auto group = groups.rbegin(); group != groups.rend(); ++group) {
+      for (const auto &[key, row] : (*group)->before) {
+        unsaved_.rows.insert(key);
+        if (row)
+          rows.insert_or_assign(key, *row);
+        else
+          rows.erase(key);
+      }
+      for (const auto &entry : (*group)->finished) table_.restore(entry);
+    }
+    std::vector<cmas::SiteRow> all;
+    for (const auto &[key, row] : rows) all.push_back(row);
+    if (auto replaced = table_.replace(std::move(all)); !replaced.ok())
+      log::error("the site table cannot be put back: {}", replaced.error().what);
+    index_rows();
+    (void)group();
   }
 
   void tell(const cmas::SiteTable::Dirty &dirty, Group &group) {
@@ -247,8 +290,12 @@ class Core : public std::enable_shared_from_this<Core> {
   }
 
   void ended(uint64_t reservation, const std::string &reason) {
-    log::info("reservation ended reservation={} reason=\"{}\"", reservation, reason);
     unsaved_.reservations.insert(reservation);
+    announce_end(reservation, reason);
+  }
+
+  void announce_end(uint64_t reservation, const std::string &reason) {
+    log::info("reservation ended reservation={} reason=\"{}\"", reservation, reason);
     for (auto &client : clients_) client->finished(reservation, reason);
   }
 
@@ -285,7 +332,7 @@ class Core : public std::enable_shared_from_this<Core> {
       server_->route(method, path,
                      [weak = weak_from_this(), action](http::Request request) -> asio::awaitable<http::Response> {
                        const auto self = weak.lock();
-                       if (!self || self->stopped_) co_return http::failure(503, Error{"this agent is stopping"});
+                       if (!self || self->stopped_) co_return http::failure(503, stopping());
                        co_return co_await action(self, std::move(request));
                      });
     };
@@ -312,8 +359,14 @@ class Core : public std::enable_shared_from_this<Core> {
     if (!rows.ok()) co_return http::failure(400, rows.error());
     std::set<cmas::RowKey> keys;
     for (const auto &row : *rows) keys.insert(row.row.key);
+    if (self->refusal_) co_return not_stored(*self->refusal_);
+    auto before = self->table_.rows();
     if (auto replaced = self->table_.replace(std::move(*rows)); !replaced.ok())
       co_return http::failure(400, replaced.error());
+    auto &undo = self->group()->before;
+    for (const auto &key : keys)
+      if (!before.contains(key)) undo.try_emplace(key, std::nullopt);
+    for (auto &[key, row] : before) undo.try_emplace(key, std::move(row));
     self->index_rows();
     log::info("table put site={} rows={}", self->options_.site, keys.size());
     co_return co_await answer(self, std::move(keys));
@@ -324,9 +377,11 @@ class Core : public std::enable_shared_from_this<Core> {
     if (auto parsed = http::parse(request, deltas); !parsed.ok()) co_return http::failure(400, parsed.error());
     const auto changes = changes_of(deltas, self->table_, self->keys_);
     if (!changes.ok()) co_return http::failure(400, changes.error());
+    if (self->refusal_) co_return not_stored(*self->refusal_);
     std::set<cmas::RowKey> keys;
     bool removed = false;
     for (const auto &[key, change] : *changes) {
+      self->group()->before.try_emplace(key, self->table_.rows().at(key));
       if (auto applied = self->table_.apply(key, change); !applied.ok()) co_return http::failure(500, applied.error());
       removed = removed || change.remove;
       keys.insert(key);
@@ -340,23 +395,31 @@ class Core : public std::enable_shared_from_this<Core> {
     if (auto parsed = http::parse(request, finished); !parsed.ok()) co_return http::failure(400, parsed.error());
     const auto reservation = reservation_of(finished, self->table_);
     if (!reservation.ok()) co_return http::failure(404, reservation.error());
-    const auto key = self->table_.ledger().at(*reservation).key;
+    if (self->refusal_) co_return not_stored(*self->refusal_);
+    const auto entry = self->table_.ledger().at(*reservation);
     self->table_.release(*reservation);
-    self->ended(*reservation, "service finished");
+    self->unsaved_.reservations.insert(*reservation);
+    self->group()->finished.push_back(entry);
     std::set<cmas::RowKey> keys;
-    keys.insert(key);
+    keys.insert(entry.key);
     co_return co_await answer(self, std::move(keys));
+  }
+
+  static Error stopping() {
+    return Error{"this agent is stopping, and may not have stored the change",
+                 "GET /v1/table when it is back shows what holds"};
+  }
+
+  static http::Response not_stored(const Error &why) {
+    return http::failure(503, Error{"the change is not in force: " + why.what, why.hint});
   }
 
   // Waits for the store, then says which message carries the change.
   static asio::awaitable<http::Response> answer(std::shared_ptr<Core> self, std::set<cmas::RowKey> keys) {
     const auto group = self->group();
     if (!group->result) co_await group->stored.async_wait(kAwait);
-    if (!group->result) co_return http::failure(503, Error{"this agent is stopping"});
-    if (!group->result->ok()) {
-      const Error &why = group->result->error();
-      co_return http::failure(500, Error{"the change is in force, but not stored: " + why.what, why.hint});
-    }
+    if (!group->result) co_return http::failure(503, stopping());
+    if (!group->result->ok()) co_return not_stored(group->result->error());
     v1::SiteDeltaResult result;
     result.set_epoch(self->epoch_);
     result.set_sequence(group->carried.sequence);
@@ -378,6 +441,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::vector<std::shared_ptr<Group>> unstored_;  // sent, not being written yet
   Unsaved unsaved_, saving_;                      // saving_: being written
   Worker worker_;
+  std::optional<Error> refusal_;  // why the store cannot write
   KeysByInstance keys_;
   std::function<void(const std::vector<cmas::SiteRow> &)> on_rows_;
   uint64_t epoch_ = 0;
@@ -396,6 +460,7 @@ class Agent final : public ServiceMetricAgent {
   uint64_t epoch() const override { return core_->epoch(); }
   std::vector<v1::SessionStatus> sessions() const override { return core_->sessions(); }
   std::string endpoint() const override { return core_->endpoint(); }
+  std::string trouble() const override { return core_->trouble(); }
   void stop() override { core_->stop(); }
 
  private:

@@ -57,6 +57,8 @@ class ServiceMetricAgent {
   virtual uint64_t epoch() const = 0;
   virtual std::vector<v1::SessionStatus> sessions() const = 0;
   virtual std::string endpoint() const = 0;  // of the site's API, "ADDRESS:PORT" (port 0: which)
+  // Why nothing can be stored, and changes are refused; "" when all is well.
+  virtual std::string trouble() const = 0;
   virtual void stop() = 0;
 };
 

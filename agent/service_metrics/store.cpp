@@ -4,6 +4,8 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 #include <nlohmann/json.hpp>
 
@@ -271,7 +273,8 @@ Result<> Store::put_lease(const Changes::Lease &lease) {
 }
 
 Result<> Store::commit(Result<> written) {
-  if (written.ok()) written = run("COMMIT");
+  if (written.ok() && sqlite3_exec(database_.get(), "COMMIT", nullptr, nullptr, nullptr) != SQLITE_OK)
+    written = failure("cannot write to");
   if (!written.ok()) sqlite3_exec(database_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
   return written;
 }
@@ -296,8 +299,11 @@ Result<> Store::step(sqlite3_stmt *statement) {
 
 Error Store::failure(const std::string &what) const {
   const int code = sqlite3_errcode(database_.get());
-  const std::string why = sqlite3_errmsg(database_.get());
-  Error error{what + " " + path_ + ": " + why};
+  // SQLite has a code of its own for a full disk, and says little of others.
+  const int system = code == SQLITE_FULL ? ENOSPC : code == SQLITE_IOERR ? sqlite3_system_errno(database_.get()) : 0;
+  Error error{what + " " + path_ + ": " + (system ? std::strerror(system) : sqlite3_errmsg(database_.get())), "",
+              system};
+  if (code == SQLITE_FULL) error.hint = "make room on its file system, then try again";
   if (code == SQLITE_BUSY)
     error.hint = "another agent uses this file; stop it, or give this one a state_directory of its own";
   if (code == SQLITE_CANTOPEN) error.hint = "the folder must exist and be writable for catsbpfd";

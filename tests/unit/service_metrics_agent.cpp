@@ -5,6 +5,7 @@
 
 #include "agent/service_metrics/service_metric_agent.h"
 #include "cmas/proto/json.h"
+#include "tests/unit/full_disk.h"
 #include "tests/unit/session_fixture.h"
 #include "util/http/client.h"
 
@@ -327,6 +328,68 @@ TEST_F(Agent, release_that_was_lost_with_the_session_is_made_good_in_the_next) {
   start();
   ASSERT_TRUE(until([&] { return agent_->table().ledger().size() == 1; }));
   EXPECT_TRUE(agent_->table().ledger().contains(12));
+}
+
+TEST_F(Agent, change_that_cannot_be_stored_is_refused_and_not_in_force) {
+  FullDisk disk;
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value() && instance(2).has_value(); }));
+  disk.fill();
+  // One that meets the full disk, those that come while it is written, and one that comes when it is known.
+  auto first = begin(http::call(target(authority_.issue("site", "s2")), "POST", "/v1/deltas",
+                                R"({"deltas":[{"csci_id":1,"gas_change":-3},{"csci_id":2,"remove":true}]})"));
+  auto second = begin(http::call(target(authority_.issue("site", "s2")), "PUT", "/v1/table",
+                                 R"({"rows":[{"service_id":"AR1","cs_id":1,"csci_id":9,"gas":1}]})"));
+  ASSERT_TRUE(until([&] { return first->has_value() && second->has_value(); }));
+  const auto third = call("POST", "/v1/deltas", R"({"deltas":[{"csci_id":1,"cost":9}]})");
+  for (const auto &answer : {***first, ***second, third}) {
+    EXPECT_EQ(answer.status, 503);
+    EXPECT_THAT(answer.body, AllOf(HasSubstr("not in force"), HasSubstr("site.db: No space left on device")));
+  }
+  EXPECT_THAT(agent_->trouble(), HasSubstr("No space left on device"));
+  const auto unchanged = table();
+  ASSERT_EQ(unchanged.rows_size(), 2);
+  EXPECT_EQ(unchanged.rows(0).gas(), 8u);
+  EXPECT_EQ(unchanged.rows(0).cost(), 1.5);
+  EXPECT_EQ(unchanged.rows(0).contact6(), "fd00:2::11");
+  ASSERT_TRUE(until([&] {
+    return in().sequence() == agent_->sessions()[0].sequence() && instance(1)->offered == 8 &&
+           instance(2)->state == cmas::RowState::kActive &&
+           (!instance(9) || instance(9)->state == cmas::RowState::kDead);
+  })) << "the path selector has the old rows again";
+
+  disk.fill(false);
+  ASSERT_TRUE(until([&] { return agent_->trouble().empty(); })) << "the store tries again by itself";
+  EXPECT_EQ(delta(R"({"csci_id":1,"gas_change":-3})").rows(0).gas(), 5u);
+  agent_.reset();
+  start();
+  EXPECT_EQ(table().rows(0).gas(), 5u);
+  EXPECT_EQ(table().rows_size(), 2);
+}
+
+TEST_F(Agent, reservations_are_neither_granted_nor_ended_while_the_disk_is_full) {
+  FullDisk disk;
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  std::vector<uint64_t> finished;
+  server_->on_finished([&](uint64_t reservation, const std::string &) { finished.push_back(reservation); });
+  ASSERT_TRUE(reserve(11, 1, 3600s, 2));
+  disk.fill();
+  EXPECT_EQ(call("POST", "/v1/finished", R"({"reservation":11})").status, 503);
+  EXPECT_FALSE(reserve(12, 1));
+  ASSERT_EQ(agent_->table().ledger().size(), 1u);
+  EXPECT_EQ(table().rows(0).in_use(), 2u);
+  EXPECT_TRUE(finished.empty());
+  disk.fill(false);
+  ASSERT_TRUE(until([&] { return agent_->trouble().empty(); }));
+  EXPECT_EQ(call("POST", "/v1/finished", R"({"reservation":11})").status, 200);
+  ASSERT_TRUE(until([&] { return !finished.empty(); }));
+  EXPECT_THAT(finished, ::testing::ElementsAre(11));
+  EXPECT_TRUE(reserve(12, 1));
 }
 
 // `count` deltas, one after the other, over one kept connection; how many were answered by 200.

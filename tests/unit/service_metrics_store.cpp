@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "agent/service_metrics/store.h"
+#include "tests/unit/full_disk.h"
 #include "tests/unit/util_certificates.h"
 
 namespace catsbpf::test {
@@ -198,6 +199,27 @@ TEST_F(StoreTest, folder_that_is_not_there_is_named) {
   const auto error = refused();
   EXPECT_THAT(error.what, HasSubstr("missing/site.db"));
   EXPECT_THAT(error.hint, HasSubstr("folder"));
+}
+
+TEST_F(StoreTest, full_disk_is_named_and_leaves_what_was_stored) {
+  FullDisk disk;
+  SiteTable table;
+  auto store = open();
+  load(*store, table);
+  ASSERT_TRUE(table.replace({row(1, 8)}));
+  ASSERT_TRUE(save(*store, table));
+  disk.fill();
+  ASSERT_TRUE(table.apply({1, 1}, {.gas = 3}));
+  const auto saved = save(*store, table);
+  ASSERT_FALSE(saved);
+  EXPECT_EQ(saved.error().what, "cannot write to " + path_ + ": No space left on device");
+  EXPECT_EQ(saved.error().code, ENOSPC);
+  EXPECT_THAT(saved.error().hint, HasSubstr("make room"));
+  store.reset();
+  disk.fill(false);
+  SiteTable again;
+  load(*open(), again);
+  EXPECT_EQ(again.rows().at({1, 1}).row.offered, 8u);
 }
 
 TEST_F(StoreTest, removed_rows_and_ended_reservations_are_gone) {
