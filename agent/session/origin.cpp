@@ -79,8 +79,8 @@ asio::awaitable<void> Origin::serve(std::shared_ptr<Connection> connection, v1::
   if (!stopped_ && connection_ == connection) lost(reason);
 }
 
-// Ends with the next Snapshot; an Open alone says nothing of the rows. Sessions that come and go without one are
-// the same silence, its time runs on.
+// Ends with the next Snapshot; an Open or a keep-alive alone says nothing of the rows. Sessions that come and go
+// without one are the same silence, its time runs on.
 void Origin::silence_began(milliseconds withdraw_after) {
   if (std::exchange(silent_, true)) return;
   if (rows_ == Rows::kInUse) after(freeze_timer_, options_.freeze_after, &Origin::freeze);
@@ -188,6 +188,7 @@ bool Origin::take_rows(const v1::Envelope &envelope) {
     silence_ended();
     services.merge(table_.thaw(agent_.name));
     rows_ = Rows::kInUse;
+    record_.reason.clear();
     log::info("snapshot peer={} rows={} epoch={} sequence={}", agent_.name, rows.size(), receiver_.epoch(),
               receiver_.sequence());
   }
@@ -217,6 +218,8 @@ void Origin::ask_resync(const std::string &reason) {
   v1::Envelope envelope;
   envelope.mutable_resync()->set_reason(reason);
   connection_->send(envelope);
+  record_.reason = "resync asked for: " + reason;
+  silence_began(hold_);
 }
 
 void Origin::lost(const std::string &reason) {

@@ -78,7 +78,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   std::vector<std::string> egresses_;
   std::chrono::milliseconds hold_{0};
   Rows rows_ = Rows::kNone;
-  bool silent_ = false;  // nobody vouches for the rows: no session, or one whose Snapshot has not come
+  bool silent_ = false;  // nobody vouches for the rows: no session, or one whose Snapshot is still to come
   bool synced_ = false, acknowledge_due_ = false, stopped_ = false, last_refused_ = false;
   SessionRecord record_;
 };

@@ -116,6 +116,36 @@ TEST_F(Rows, keep_alive_reveals_a_lost_last_message) {
   EXPECT_TRUE(next(connection, v1::Envelope::kResync).has_resync());
 }
 
+TEST_F(Rows, resync_that_is_not_answered_is_a_silence) {
+  serve([](auto &options) {
+    options.freeze_after = 40ms;
+    options.hold_time = 1s;
+  });
+  put({site_row(1, 1, 8)});
+  cmas::DeltaSender sender(site_, 1);
+  const auto connection = opened_peer();
+  connection->send(*sender.next());
+  ASSERT_TRUE(until([&] { return state(1, RowState::kActive); }));
+  v1::Envelope alive;
+  alive.mutable_keep_alive()->set_epoch(1);
+  alive.mutable_keep_alive()->set_sequence(sender.sequence() + 1);
+  connection->send(alive);
+  ASSERT_TRUE(next(connection, v1::Envelope::kResync).has_resync());
+  ASSERT_TRUE(until([&] { return state(1, RowState::kFrozen); })) << "though its keep-alives come";
+  EXPECT_THAT(in().reason(), HasSubstr("resync asked for: keep-alive names a message that never came"));
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (instance(1) && !connection->closed() && std::chrono::steady_clock::now() < end) {
+    connection->send(alive);
+    turn(10ms);
+  }
+  EXPECT_EQ(in().state(), "withdrawn");
+  sender.restart();
+  connection->send(*sender.next());
+  ASSERT_TRUE(until([&] { return state(1, RowState::kActive); })) << "the same session may still answer";
+  EXPECT_EQ(in().state(), "up");
+  EXPECT_EQ(in().reason(), "");
+}
+
 TEST_F(Rows, client_answers_resync_with_a_snapshot) {
   serve();
   put({site_row(1, 1, 8)});
