@@ -121,7 +121,14 @@ void check_tls(const Config &config, Problems &problems) {
                              name(selector ? Role::kPathSelector : Role::kServiceMetricAgent) + " needs a certificate");
     return;
   }
-  if (config.tls->certificate.empty()) return;  // said already
+  const tls::Files files{config.tls->certificate, config.tls->key, config.tls->authority};  // "": said already
+  const auto told = [&](const char *field, const Result<> &checked) {
+    if (!checked) problems.at(field, checked.error().what, checked.error().hint);
+    return checked.ok();
+  };
+  if (!files.authority.empty()) told("tls.authority", tls::check_authority(files.authority));
+  if (files.certificate.empty() || !told("tls.certificate", tls::check_certificate(files.certificate))) return;
+  if (!files.key.empty()) told("tls.key", tls::check_key(files));
   const auto identity = tls::identity_of_file(config.tls->certificate);
   if (!identity) return problems.at("tls.certificate", identity.error().what, identity.error().hint);
   const std::string wanted = selector ? "path-selector" : agent ? "service-metric-agent" : "egress";

@@ -208,6 +208,24 @@ TEST_F(Configuration, certificate_must_fit_the_roles_and_the_node) {
   EXPECT_THAT(problems(with(ingress(), "path-selector-f1.crt", "text.crt")), HasSubstr(at(3) + "tls.certificate: "));
 }
 
+TEST_F(Configuration, every_tls_file_that_cannot_serve_is_told_with_reason_and_hint) {
+  EXPECT_THAT(problems(with(ingress(), "path-selector-f1.key", "service-metric-agent-f2.key")),
+              AllOf(HasSubstr(at(3) + "tls.key: tls key " + folder_.file("service-metric-agent-f2.key") + ": "),
+                    HasSubstr("hint: it must be PEM without a passphrase, and belong to " +
+                              folder_.file("path-selector-f1.crt"))));
+  authority_.issue_as("old", {.names = "URI:spiffe://lab.cats/path-selector/f1", .from_s = -7200, .until_s = -3600});
+  EXPECT_THAT(
+      problems(with(with(ingress(), "path-selector-f1.crt", "old.crt"), "path-selector-f1.key", "old.key")),
+      AllOf(HasSubstr(at(3) + "tls.certificate: tls certificate " + folder_.file("old.crt") + ": it has expired"),
+            HasSubstr("hint: put a new certificate there")));
+  std::ofstream(folder_.file("text.crt")) << "no certificate";
+  EXPECT_THAT(problems(with(with(ingress(), "lab.ca.crt", "text.crt"), "path-selector-f1.key", "text.crt")),
+              AllOf(HasSubstr(at(3) + "tls.authority: tls authority " + folder_.file("text.crt") + ": "),
+                    HasSubstr(at(3) + "tls.key: tls key " + folder_.file("text.crt") + ": "), HasSubstr("hint: ")));
+  EXPECT_THAT(problems(with(ingress(), "lab.ca.crt", "path-selector-f1.crt")),
+              HasSubstr("has no certificate of an authority"));
+}
+
 TEST_F(Configuration, directory_in_place_of_a_file_is_said_so) {
   const auto folder = folder_.file("folder");
   std::filesystem::create_directory(folder);

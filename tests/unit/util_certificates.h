@@ -45,9 +45,10 @@ struct CertificateWish {
 
 class Authority {
  public:
-  Authority(const Folder &folder, const std::string &name)
+  // `until_s`: not after, from now.
+  Authority(const Folder &folder, const std::string &name, long until_s = 3600)
       : folder_(folder), name_(name), key_(EVP_EC_gen("P-256"), EVP_PKEY_free) {
-    certificate_ = make(key_.get(), name, -3600, 3600);
+    certificate_ = make(key_.get(), name, -7200, until_s);
     extend(certificate_.get(), certificate_.get(), NID_basic_constraints, "critical,CA:TRUE");
     X509_set_issuer_name(certificate_.get(), X509_get_subject_name(certificate_.get()));
     X509_sign(certificate_.get(), key_.get(), EVP_sha256());

@@ -250,6 +250,27 @@ TEST_F(Http, oversized_header_is_answered_431) {
   EXPECT_THAT(raw.rest(), StartsWith("HTTP/1.1 431"));
 }
 
+TEST_F(Http, header_of_many_short_fields_is_limited_as_a_whole) {
+  open();
+  const auto request = [](int fields) {
+    std::string text = "GET /v1/things/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    for (int i = 0; i < fields; ++i) text += "X-" + std::to_string(1000 + i) + ": 0123456789012345678901\r\n";
+    return text + "\r\n";
+  };
+  for (const bool slowly : {false, true}) {
+    Raw raw(endpoint());
+    const auto text = request(900);  // of 32 bytes each
+    if (slowly)
+      for (std::size_t at = 0; at < text.size(); at += 1000) raw.say(text.substr(at, 1000));
+    else
+      raw.say(text);
+    EXPECT_THAT(raw.rest(), StartsWith("HTTP/1.1 431"));
+  }
+  Raw below(endpoint());
+  below.say(request(500));
+  EXPECT_THAT(below.rest(), StartsWith("HTTP/1.1 200"));
+}
+
 TEST_F(Http, client_that_waits_for_100_continue_gets_it) {
   open();
   Raw raw(endpoint());
@@ -514,8 +535,9 @@ TEST_F(Https, refused_certificates_are_told_to_both_sides) {
   const auto to = to_text(endpoint());
   const auto expired =
       authority_.issue_as("old", {.names = "URI:spiffe://lab.cats/site/s2", .from_s = -7200, .until_s = -3600});
-  EXPECT_EQ(call_blocking(target(expired), "GET", "/v1/who").error().what,
-            "tls " + to + ": peer refuses our certificate: it has expired (or is not yet valid)");
+  const auto refused = call_blocking(target(expired), "GET", "/v1/who");
+  EXPECT_EQ(refused.error().what, "tls " + to + ": peer refuses our certificate: it has expired (or is not yet valid)");
+  EXPECT_THAT(refused.error().hint, HasSubstr("new certificate"));
   EXPECT_NE(log_.wait_for("certificate of the peer (spiffe://lab.cats/site/s2) is refused: it has expired"), "");
 
   const test::Authority other(folder_, "other");

@@ -114,6 +114,66 @@ TEST_F(Tls, context_names_the_file_and_the_reason) {
   std::ofstream(folder_.file("junk.crt")) << "no certificate\n";
   EXPECT_THAT(client_context({"", "", folder_.file("junk.crt")}).error().what,
               HasSubstr("tls authority " + folder_.file("junk.crt")));
+  std::filesystem::create_directory(folder_.file("folder"));
+  const auto directory = server_context({folder_.file("folder"), platform_.key, ""}, PeerCertificate::kNone);
+  EXPECT_EQ(directory.error().what, "tls certificate " + folder_.file("folder") + ": Is a directory");
+}
+
+TEST_F(Tls, files_are_checked_one_by_one_before_anyone_connects) {
+  EXPECT_TRUE(check_certificate(platform_.certificate));
+  EXPECT_TRUE(check_key(platform_));
+  EXPECT_TRUE(check_authority(authority_.file()));
+
+  const auto expired = authority_.issue_as("expired", {.names = "", .from_s = -7200, .until_s = -3600});
+  const auto over = check_certificate(expired.certificate);
+  ASSERT_FALSE(over);
+  EXPECT_THAT(over.error().what, HasSubstr("tls certificate " + expired.certificate + ": it has expired, on 20"));
+  EXPECT_THAT(over.error().hint, HasSubstr("put a new certificate there"));
+  EXPECT_TRUE(check_key(expired)) << "the key is good";
+  const auto early = authority_.issue_as("early", {.names = "", .from_s = 3600, .until_s = 7200});
+  EXPECT_THAT(check_certificate(early.certificate).error().what, HasSubstr("is not valid before 20"));
+
+  const auto chain = folder_.file("chain.crt");
+  std::ofstream(chain) << std::ifstream(platform_.certificate).rdbuf() << std::ifstream(expired.certificate).rdbuf();
+  EXPECT_THAT(check_certificate(chain).error().what, HasSubstr("certificate 2 of its chain has expired"));
+
+  const auto foreign = check_key({platform_.certificate, agent_.key, ""});
+  ASSERT_FALSE(foreign);
+  EXPECT_THAT(foreign.error().what, HasSubstr("tls key " + agent_.key + ": "));
+  EXPECT_THAT(foreign.error().hint, HasSubstr("belong to " + platform_.certificate));
+}
+
+TEST_F(Tls, key_of_another_kind_is_no_key_of_the_certificate) {
+  const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY *)> rsa(EVP_RSA_gen(2048), EVP_PKEY_free);
+  const auto key = folder_.file("rsa.key");
+  std::FILE *out = std::fopen(key.c_str(), "w");
+  PEM_write_PrivateKey(out, rsa.get(), nullptr, nullptr, 0, nullptr, nullptr);
+  std::fclose(out);
+  EXPECT_FALSE(check_key({platform_.certificate, key, ""}));
+  EXPECT_FALSE(server_context({platform_.certificate, key, ""}, PeerCertificate::kNone));
+}
+
+TEST_F(Tls, authority_must_be_one_and_in_force) {
+  EXPECT_THAT(check_authority(platform_.certificate).error().what, HasSubstr("has no certificate of an authority"));
+  const test::Authority old(folder_, "old", -3600);
+  const auto over = check_authority(old.file());
+  ASSERT_FALSE(over);
+  EXPECT_THAT(over.error().what, HasSubstr("tls authority " + old.file() + ": its certificate has expired"));
+  const auto both = folder_.file("both.crt");
+  std::ofstream(both) << std::ifstream(old.file()).rdbuf() << std::ifstream(authority_.file()).rdbuf();
+  EXPECT_TRUE(check_authority(both)) << "the successor stands beside";
+}
+
+TEST_F(Tls, refusals_have_a_way_out) {
+  const auto hint = [](int code) {
+    const boost::system::error_code error(ERR_PACK(ERR_LIB_SSL, 0, code), boost::asio::error::get_ssl_category());
+    return handshake_error(error, nullptr).hint;
+  };
+  for (const int alert :
+       {SSL_AD_CERTIFICATE_EXPIRED, SSL_AD_UNKNOWN_CA, SSL_AD_PROTOCOL_VERSION, SSL_AD_BAD_CERTIFICATE})
+    EXPECT_NE(hint(SSL_AD_REASON_OFFSET + alert), "") << alert;
+  EXPECT_THAT(hint(SSL_AD_REASON_OFFSET + SSL_AD_CERTIFICATE_EXPIRED), HasSubstr("new certificate"));
+  EXPECT_NE(hint(SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE), "");
 }
 
 TEST_F(Tls, mutual_handshake_gives_both_identities) {

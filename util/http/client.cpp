@@ -29,9 +29,12 @@ using Link = std::shared_ptr<Transport>;
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kMaxAnswer = 64 << 20;
 
-std::string reason_of(const ErrorCode &error, std::chrono::milliseconds timeout, SSL *ssl = nullptr) {
-  if (error == asio::error::timed_out) return "no answer within " + std::to_string(timeout.count()) + " ms";
-  return tls::handshake_reason(error, ssl);
+// "WHAT: why", with the way out where there is one.
+Error error_of(const std::string &what, const ErrorCode &error, std::chrono::milliseconds timeout, SSL *ssl = nullptr) {
+  if (error == asio::error::timed_out)
+    return Error{what + ": no answer within " + std::to_string(timeout.count()) + " ms", "", error.value()};
+  const Error why = tls::handshake_error(error, ssl);
+  return Error{what + ": " + why.what, why.hint, error.value()};
 }
 
 asio::awaitable<Result<Endpoints>> resolve(const Url &url, std::chrono::milliseconds timeout) {
@@ -73,20 +76,20 @@ void expect_host(SSL *ssl, const std::string &host) {
 }
 
 asio::awaitable<Result<>> secure(Transport &transport, const Url &url, const Target &target) {
-  const std::string what = "tls " + url.object() + ": ";
+  const std::string what = "tls " + url.object();
   ErrorCode error;
   asio::ip::make_address(url.address.host, error);
   if (error) SSL_set_tlsext_host_name(transport.ssl(), url.address.host.c_str());
   if (!target.server) expect_host(transport.ssl(), url.address.host);
   error = co_await transport.handshake(Transport::Side::kClient);
   if (error) {
-    const std::string reason = reason_of(error, target.timeout, transport.ssl());
+    const Error refused = error_of(what, error, target.timeout, transport.ssl());
     transport.linger_close();
-    co_return Error{what + reason, "", error.value()};
+    co_return refused;
   }
   if (!target.server) co_return done();
   const auto identity = tls::verify_peer(transport.ssl(), *target.server);
-  if (!identity) co_return Error{what + identity.error().what, identity.error().hint, EACCES};
+  if (!identity) co_return Error{what + ": " + identity.error().what, identity.error().hint, EACCES};
   co_return done();
 }
 
@@ -96,7 +99,7 @@ Error connect_error(const Url &url, const ErrorCode &error, std::chrono::millise
                            : error.value() == ENOENT             ? "is the program running? its socket is not there"
                            : error == asio::error::access_denied ? "run as root or in the group that may use it"
                                                                  : "";
-  return Error{"connect " + url.object() + ": " + reason_of(error, timeout), hint, error.value()};
+  return Error{error_of("connect " + url.object(), error, timeout).what, hint, error.value()};
 }
 
 // A connection that is ready for the request; its deadline runs.
@@ -145,8 +148,7 @@ asio::awaitable<Result<>> exchange(Transport &link, boost::beast::flat_buffer &b
   if (unsent && error.category() != asio::error::get_ssl_category() && error != asio::error::timed_out) error = unsent;
   if (error == boost::beast::http::error::end_of_stream) error = asio::error::eof;
   const bool alert = error.category() == asio::error::get_ssl_category();
-  co_return Error{(alert ? "tls " : "") + url.object() + ": " + reason_of(error, target.timeout, link.ssl()), "",
-                  error.value()};
+  co_return error_of((alert ? "tls " : "") + url.object(), error, target.timeout, link.ssl());
 }
 
 }  // namespace
@@ -159,6 +161,7 @@ asio::awaitable<Result<Answer>> call(Target target, std::string method, std::str
   if (!link) co_return link.error();
   boost::beast::flat_buffer buffer;
   ResponseParser parser;
+  parser.header_limit(kMaxHeader);
   parser.body_limit(kMaxAnswer);
   if (method == "HEAD") parser.skip(true);
   auto exchanged =
@@ -166,8 +169,7 @@ asio::awaitable<Result<Answer>> call(Target target, std::string method, std::str
   if (!exchanged) co_return exchanged.error();
   parser.eager(true);
   const auto error = co_await read(**link, buffer, parser, Until::kEnd);
-  if (error)
-    co_return Error{url->object() + ": answer broke off: " + reason_of(error, target.timeout), "", error.value()};
+  if (error) co_return error_of(url->object() + ": answer broke off", error, target.timeout);
   (*link)->close();
   Answer answer;
   answer.status = static_cast<int>(parser.get().result_int());
@@ -195,6 +197,7 @@ asio::awaitable<Result<>> watch(Target target, std::string path, std::function<v
   headers.emplace("Accept", "text/event-stream");
   boost::beast::flat_buffer buffer;
   ResponseParser parser;
+  parser.header_limit(kMaxHeader);
   parser.body_limit(boost::none);
   auto exchanged =
       co_await exchange(**link, buffer, parser, *url, target, request_text(*url, "GET", path, "", headers));
@@ -209,8 +212,7 @@ asio::awaitable<Result<>> watch(Target target, std::string path, std::function<v
     if (error == asio::error::timed_out)
       co_return Error{url->object() + ": silent for " + std::to_string(target.silence.count() / 1000) + " s", "",
                       ETIMEDOUT};
-    if (error)
-      co_return Error{url->object() + ": " + reason_of(error, target.timeout, (*link)->ssl()), "", error.value()};
+    if (error) co_return error_of(url->object(), error, target.timeout, (*link)->ssl());
     if (status != 200) break;
     const std::string bytes = std::exchange(parser.get().body(), {});
     if (!events.feed(bytes, event)) co_return Error{url->object() + ": sends an event of more than 16 MiB"};

@@ -30,6 +30,12 @@ struct Files {
   std::string certificate, key, authority;  // PEM paths
 };
 
+// What peers would refuse, or what no context can be made of; one file each, so that all problems are told at once.
+// Each names the file, the reason and the way out.
+Result<> check_certificate(const std::string &certificate);  // and its chain: in force now
+Result<> check_key(const Files &files);                      // of the certificate, which is good
+Result<> check_authority(const std::string &authority);      // holds an authority that is in force now
+
 enum class PeerCertificate { kRequired, kNone };  // kNone: server to anonymous clients
 
 // A TLS 1.3-only context. Fails naming the file and OpenSSL's reason.
@@ -51,6 +57,8 @@ Result<> accepts(const Expected &expected, const Identity &identity);
 // What a failed handshake (or, under TLS 1.3, the first read after it: only then a client learns that its
 // certificate is refused) really means, in words: "peer offers only TLS 1.2", "certificate has expired", ...
 std::string handshake_reason(const boost::system::error_code &error, SSL *ssl);
+// The same with the way out, where there is one.
+Error handshake_error(const boost::system::error_code &error, SSL *ssl);
 
 // Closes a connection after a refusal so that the peer can still read why: ends our side, then takes and throws
 // away what comes for at most a second (closing with unread bytes would send a reset, which eats the alert).
