@@ -8,18 +8,29 @@
 #include <cstdio>
 
 #include "util/fd.h"
+#include "util/file.h"
 
 namespace catsbpf {
 
+namespace {
+
+// Why the bytes are no copy; "": they are one. The revision is written last.
+std::string fault_of(const std::string &bytes, v1::ServiceCatalogue &catalogue) {
+  if (bytes.empty()) return "it is empty";
+  if (!catalogue.ParseFromString(bytes)) return "it is cut off, or no service catalogue at all";
+  return catalogue.revision() == 0 ? "it is cut off: the revision at its end is missing" : "";
+}
+
+}  // namespace
+
 Result<std::optional<v1::ServiceCatalogue>> read_cache(const std::string &file) {
   const std::string what = "cached copy " + file;
-  const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid() && errno == ENOENT) return std::optional<v1::ServiceCatalogue>{};
-  if (!fd.valid()) return system_error(what, errno);
+  const auto bytes = read_file(file);
+  if (!bytes && bytes.error().code == ENOENT) return std::optional<v1::ServiceCatalogue>{};
+  if (!bytes) return system_error(what, bytes.error().code, "remove it, or let the agent read it: it is only a copy");
   v1::ServiceCatalogue catalogue;
-  // The revision is written last: a copy without one is cut off.
-  if (!catalogue.ParseFromFileDescriptor(fd.get()) || catalogue.revision() == 0)
-    return Error{what + ": is broken", "it is replaced as soon as the platform is there"};
+  if (const std::string fault = fault_of(*bytes, catalogue); !fault.empty())
+    return Error{what + ": " + fault, "the platform's answer replaces it; until then this agent knows no service"};
   return std::optional<v1::ServiceCatalogue>(std::move(catalogue));
 }
 

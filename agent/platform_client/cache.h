@@ -10,7 +10,7 @@
 
 namespace catsbpf {
 
-// Empty: there is no file. A file that is broken or cut off is an Error.
+// Empty: there is no file. A file that is broken or cut off is an Error that says in what way.
 Result<std::optional<v1::ServiceCatalogue>> read_cache(const std::string &file);
 // On failure the old copy stays.
 Result<> write_cache(const std::string &file, const v1::ServiceCatalogue &catalogue);

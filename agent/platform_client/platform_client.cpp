@@ -90,7 +90,7 @@ bool is_good(const v1::Service &service, const char *from) {
 void Watcher::load_cache() {
   if (!options_.cache_file.empty()) {
     auto catalogue = read_cache(options_.cache_file);
-    if (!catalogue) log::warn("platform: {}", catalogue.error().what);
+    if (!catalogue) log::warn("platform: {} hint=\"{}\"", catalogue.error().what, catalogue.error().hint);
     if (catalogue && *catalogue) {
       for (const auto &service : (*catalogue)->services())
         if (is_good(service, "cached copy")) services_[service.service_id()] = service;
@@ -217,7 +217,9 @@ std::string Watcher::away_state() const {
 
 void Watcher::away(const Result<> &ended) {
   const std::string reason = ended ? "it ended the watch" : ended.error().what;
-  if (reason != reason_) log::warn("platform: away url={} reason=\"{}\"", options_.target.url, reason);
+  if (reason != reason_)
+    log::warn("platform: away url={} reason=\"{}\" hint=\"{}\"", options_.target.url, reason,
+              ended ? "" : ended.error().hint);
   reason_ = reason;
   set_state(away_state());
 }

@@ -246,7 +246,9 @@ TEST_F(PlatformClientTest, broken_cached_copy_is_left_out_with_a_warning) {
   std::ofstream(cache_) << "no protobuf at all";
   open_client(options());
   EXPECT_NE(events_.wait_for("away (no cached copy)"), "");
-  EXPECT_NE(log_.wait_for("cached copy " + cache_ + ": is broken"), "");
+  EXPECT_NE(
+      log_.wait_for("cached copy " + cache_ + ": it is cut off, or no service catalogue at all hint=\"the platform"),
+      "");
   EXPECT_FALSE(loop_.run([this] { return client_->known(); }));
   close_client();
 
@@ -259,6 +261,13 @@ TEST_F(PlatformClientTest, broken_cached_copy_is_left_out_with_a_warning) {
     std::filesystem::resize_file(cache_, size);
     EXPECT_FALSE(read_cache(cache_)) << size;
   }
+  std::filesystem::resize_file(cache_, 0);
+  EXPECT_EQ(read_cache(cache_).error().what, "cached copy " + cache_ + ": it is empty");
+  std::filesystem::remove(cache_);
+  std::filesystem::create_directory(cache_);
+  const auto directory = read_cache(cache_);
+  EXPECT_EQ(directory.error().what, "cached copy " + cache_ + ": Is a directory");
+  EXPECT_THAT(directory.error().hint, HasSubstr("remove it"));
   EXPECT_THAT(write_cache(folder_.file("none/x"), whole).error().what, HasSubstr("No such file or directory"));
 }
 
