@@ -25,7 +25,8 @@ std::string objection(const v1::Service &service, const Candidate &candidate, co
     case RowState::kActive: break;
     case RowState::kDraining: return "draining: keeps its flows, takes no new ones";
     case RowState::kFrozen: return "frozen: its site is silent";
-    case RowState::kUnreachable: return "unreachable: its egress answers no probe";
+    case RowState::kSilent: return "silent: its egress answers no probe; keeps its flows, takes no new ones";
+    case RowState::kUnreachable: return "unreachable: the path to its egress is dead";
     case RowState::kDead: return "dead: removed by its site";
   }
   if (candidate.gas < demand.gas)

@@ -8,6 +8,7 @@ const char *name(RowState state) {
     case RowState::kActive: return "active";
     case RowState::kDraining: return "draining";
     case RowState::kFrozen: return "frozen";
+    case RowState::kSilent: return "silent";
     case RowState::kUnreachable: return "unreachable";
     case RowState::kDead: return "dead";
   }

@@ -41,7 +41,8 @@ enum class RowState {
   kActive,       // takes new flows
   kDraining,     // keeps flows, takes none: asked for by the site or the operator
   kFrozen,       // its origin is silent: keeps flows, takes none
-  kUnreachable,  // its path is down: takes none, its flows move where another instance takes new flows
+  kSilent,       // its egress answers no probe: keeps flows (packets may get through), takes none
+  kUnreachable,  // its path is dead, as this router itself knows: takes none, its flows move
   kDead,         // removed by its site: its flows move
 };
 const char *name(RowState state);

@@ -157,6 +157,10 @@ WholeTable::Services WholeTable::put_metric(const std::string &egress, const Net
   return services_by_egress(egress);
 }
 
+WholeTable::Services WholeTable::put_path(const std::string &egress, bool alive) {
+  return flip(dead_paths_, egress, !alive) ? services_by_egress(egress) : Services{};
+}
+
 const NetworkMetric *WholeTable::metric(const std::string &egress) const {
   const auto found = metrics_.find(egress);
   return found == metrics_.end() ? nullptr : &found->second;
@@ -226,8 +230,10 @@ Candidate WholeTable::join(const Owned &owned) const {
   }
   if (owned.dead)
     out.state = RowState::kDead;
-  else if (egress && silent_egresses_.contains(*egress))
+  else if (egress && dead_paths_.contains(*egress))
     out.state = RowState::kUnreachable;
+  else if (egress && silent_egresses_.contains(*egress))
+    out.state = RowState::kSilent;
   else if (origin.frozen)
     out.state = RowState::kFrozen;
   else if (row.draining || egress_drains || drained_.contains(row.key) || drained_sites_.contains(origin.site))
@@ -240,11 +246,11 @@ const std::vector<std::string> &WholeTable::egresses_of(const Owned &owned) cons
 }
 
 // By the site's order, not by the newest delay: flows of an instance share its path (R091), and must not
-// change it with every measurement. A path that is down is the last choice, after a drained one.
+// change it with every measurement. A dead path is the last choice, after a silent egress, after a drained one.
 const std::string *WholeTable::choose_egress(const std::vector<std::string> &egresses) const {
   const auto rank = [&](const std::string &egress) {
-    return std::tuple(silent_egresses_.contains(egress), drained_egresses_.contains(egress),
-                      !metrics_.contains(egress));
+    return std::tuple(dead_paths_.contains(egress), silent_egresses_.contains(egress),
+                      drained_egresses_.contains(egress), !metrics_.contains(egress));
   };
   const auto best = std::min_element(egresses.begin(), egresses.end(),
                                      [&](const auto &a, const auto &b) { return rank(a) < rank(b); });

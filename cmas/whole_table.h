@@ -20,7 +20,7 @@ struct NetworkMetric {
   Micros jitter{0};
   double loss = 0;  // 0..1
   TimePoint measured{};
-  bool answers = true;  // false: the path is down
+  bool answers = true;  // false: no probe comes back
 };
 
 class WholeTable {
@@ -54,11 +54,14 @@ class WholeTable {
   Services withdraw(const std::string &origin);
 
   // ---- network, from the C-NMA ----
-  // Touches the services only when the path goes down or comes back, or the delay moved by more than
+  // Touches the services only when the egress falls silent or answers again, or the delay moved by more than
   // `delay_threshold` of itself (R085) and by more than 20 us. A negative delay is none.
   Services put_metric(const std::string &egress, const NetworkMetric &metric);
-  // Egresses that answer no probe.
+  // Egresses that answer no probe: their data plane may forward all the same.
   const std::set<std::string> &silent_egresses() const { return silent_egresses_; }
+  // From the programmer: this router has no way to the egress, or has one again.
+  Services put_path(const std::string &egress, bool alive);
+  const std::set<std::string> &dead_paths() const { return dead_paths_; }
   const NetworkMetric *metric(const std::string &egress) const;
   const std::map<std::string, NetworkMetric> &metrics() const { return metrics_; }
 
@@ -117,7 +120,7 @@ class WholeTable {
   std::map<std::string, Micros> steered_delay_;  // delay that selection was last told
   std::set<RowKey> drained_;
   std::set<std::string> drained_sites_, drained_egresses_;
-  std::set<std::string> silent_egresses_;
+  std::set<std::string> silent_egresses_, dead_paths_;
   double delay_threshold_ = 0.1;
 };
 

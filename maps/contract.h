@@ -187,8 +187,8 @@ CATSBPF_ASSERT(sizeof(struct instance) == 32, "instance");
 enum path_state {
 	PATH_FREE = 0,
 	PATH_RESOLVED = 1,       /* template and ifindex are complete: XDP redirects */
-	PATH_UNRESOLVED = 2,     /* no neighbour or route known: the tc program sends */
-	PATH_DEAD = 3,           /* its flows move */
+	PATH_UNRESOLVED = 2,     /* the next hop is being asked for: alive, the tc program sends */
+	PATH_DEAD = 3,           /* no route, interface down, next hop failed, forwarder removed: its flows move */
 };
 /* Ethernet 14, IPv4 20, UDP 8, Geneve 8, CATS option 4 + 12 (struct cats_option). */
 #define GENEVE_HEADROOM 66

@@ -130,6 +130,7 @@ v1::PathList paths_view(const Parts &parts) {
       }
     if (!parts.selector) continue;
     out.set_draining(parts.selector->table().draining_egress(path.egress));
+    out.set_silent(parts.selector->table().silent_egresses().contains(path.egress));
     const auto *metric = parts.selector->table().metric(path.egress);
     if (!metric) continue;
     out.set_delay_ms(ms(metric->delay));

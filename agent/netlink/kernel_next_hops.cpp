@@ -40,7 +40,7 @@ class KernelNextHops final : public NextHops {
     uint32_t kept_ifindex = 0;  // neighbour that we asked the kernel to keep
     IpAddress kept;
   };
-  NextHop resolve(Watch &watch);
+  Result<NextHop> resolve(Watch &watch);
   void keep(Watch &watch, uint32_t ifindex, const IpAddress &neighbour);
   bool kept_by_other(const Watch &watch) const;
   void look(uint64_t id);
@@ -99,11 +99,15 @@ void KernelNextHops::keep(Watch &watch, uint32_t ifindex, const IpAddress &neigh
   if (auto kept = query_.keep_resolved(ifindex, neighbour); !kept) log::warn("{}", kept.error().what);
 }
 
-NextHop KernelNextHops::resolve(Watch &watch) {
+Result<NextHop> KernelNextHops::resolve(Watch &watch) {
   NextHop hop;
-  const auto route = query_.route(watch.address);
+  const auto found_route = query_.route(watch.address);
+  if (!found_route) return found_route.error();
+  const auto &route = *found_route;
   if (!route) return hop;
-  const auto link = query_.link(route->ifindex);
+  const auto found_link = query_.link(route->ifindex);
+  if (!found_link) return found_link.error();
+  const auto &link = *found_link;
   if (!link || !link->up || !link->running) return hop;
   hop.routed = true;
   hop.ifindex = route->ifindex;
@@ -117,6 +121,10 @@ NextHop KernelNextHops::resolve(Watch &watch) {
   if (found && found->valid) {
     hop.resolved = true;
     hop.mac = found->mac;
+  } else {
+    // The kernel goes on asking: what has failed once is back when it answers, not when it is asked again.
+    const bool same_way = watch.hop.ifindex == hop.ifindex && watch.hop.gateway == hop.gateway;
+    hop.failed = (found && found->failed) || (same_way && watch.hop.failed);
   }
   if (!found || !(found->fixed || query_.manages())) {
     // Somebody flushed the neighbour table and what we asked for with it, or we must repeat it.
@@ -128,7 +136,12 @@ NextHop KernelNextHops::resolve(Watch &watch) {
 void KernelNextHops::look(uint64_t id) {
   auto it = watches_.find(id);
   if (it == watches_.end()) return;
-  const NextHop hop = resolve(it->second);
+  const auto resolved = resolve(it->second);
+  if (!resolved) {  // what was true stays until the next look
+    log::warn("{}", resolved.error().what);
+    return;
+  }
+  const NextHop hop = *resolved;
   if (it->second.told && hop == it->second.hop) return;
   it->second.told = true;
   it->second.hop = hop;

@@ -22,6 +22,7 @@ std::string format_mac(const MacAddress &mac);
 struct NextHop {
   bool routed = false;    // a unicast route leads out of an interface that is up
   bool resolved = false;  // and the next hop's MAC is known
+  bool failed = false;    // or the kernel has asked for it in vain, and it has not shown since
   uint32_t ifindex = 0;
   std::string interface;
   std::string gateway;  // "": on-link

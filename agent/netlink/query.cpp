@@ -104,6 +104,11 @@ int ask(nl_sock *socket, nl_msg *message, uint16_t type, const std::function<voi
   return result;
 }
 
+// The kernel refuses where there is nothing to tell; this is another matter.
+bool unanswered(int result) {
+  return result == -NLE_NOMEM || result == -NLE_INTR || result == -NLE_AGAIN || result == -NLE_MSG_TRUNC;
+}
+
 }  // namespace
 
 int IpAddress::family() const { return bytes.size() == 4 ? AF_INET : AF_INET6; }
@@ -130,16 +135,16 @@ Result<NetlinkQuery> NetlinkQuery::open(bool manages) {
   return NetlinkQuery(std::move(socket), manages);
 }
 
-std::optional<Route> NetlinkQuery::route(const IpAddress &destination) {
+Result<std::optional<Route>> NetlinkQuery::route(const IpAddress &destination) {
   rtmsg header{};
   header.rtm_family = static_cast<unsigned char>(destination.family());
   header.rtm_dst_len = static_cast<unsigned char>(destination.bytes.size() * 8);
   Message message = make_message(RTM_GETROUTE, 0, header);
   if (!message ||
       nla_put(message.get(), RTA_DST, static_cast<int>(destination.bytes.size()), destination.bytes.data()) != 0)
-    return std::nullopt;
+    return Error{"no memory for a netlink message"};
   std::optional<Route> route;
-  ask(socket_.get(), message.get(), RTM_NEWROUTE, [&](nlmsghdr *answer) {
+  const int asked = ask(socket_.get(), message.get(), RTM_NEWROUTE, [&](nlmsghdr *answer) {
     Attributes attributes;
     if (!parse<rtmsg>(answer, attributes) || !attributes[RTA_OIF]) return;
     if (static_cast<rtmsg *>(nlmsg_data(answer))->rtm_type != RTN_UNICAST) return;
@@ -160,18 +165,22 @@ std::optional<Route> NetlinkQuery::route(const IpAddress &destination) {
         route->mtu = nla_get_u32(metrics[RTAX_MTU]);
     }
   });
+  if (unanswered(asked))
+    return Error{"cannot look up the route to " + format_ip(destination) + ": " + nl_geterror(asked)};
   return route;
 }
 
-std::optional<Link> NetlinkQuery::link(uint32_t ifindex) {
+Result<std::optional<Link>> NetlinkQuery::link(uint32_t ifindex) {
   ifinfomsg header{};
   header.ifi_index = static_cast<int>(ifindex);
   Message message = make_message(RTM_GETLINK, 0, header);
-  if (!message) return std::nullopt;
+  if (!message) return Error{"no memory for a netlink message"};
   std::optional<Link> link;
-  ask(socket_.get(), message.get(), RTM_NEWLINK, [&](nlmsghdr *answer) {
+  const int asked = ask(socket_.get(), message.get(), RTM_NEWLINK, [&](nlmsghdr *answer) {
     if (auto read = link_of(answer)) link = std::move(*read);
   });
+  if (unanswered(asked))
+    return Error{"cannot look up interface " + std::to_string(ifindex) + ": " + nl_geterror(asked)};
   return link;
 }
 
@@ -205,6 +214,7 @@ std::optional<Neighbour> NetlinkQuery::neighbour(uint32_t ifindex, const IpAddre
     if (!parse<ndmsg>(answer, attributes)) return;
     const uint16_t state = static_cast<ndmsg *>(nlmsg_data(answer))->ndm_state;
     neighbour.emplace();
+    neighbour->failed = state & NUD_FAILED;
     neighbour->fixed = state & kFixed;
     neighbour->managed = attributes[NDA_FLAGS_EXT] && nla_get_u32(attributes[NDA_FLAGS_EXT]) & NTF_EXT_MANAGED;
     if (!attributes[NDA_LLADDR]) return;

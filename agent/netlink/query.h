@@ -43,6 +43,7 @@ struct Link {
 };
 struct Neighbour {
   bool valid = false;
+  bool failed = false;   // the kernel has asked for it in vain
   bool fixed = false;    // somebody said what it is: not to be asked for
   bool managed = false;  // the kernel keeps it resolved
   MacAddress mac{};
@@ -53,9 +54,9 @@ class NetlinkQuery {
   // `manages` false: as on a kernel before 5.16.
   static Result<NetlinkQuery> open(bool manages = true);
 
-  // Empty: there is none.
-  std::optional<Route> route(const IpAddress &destination);
-  std::optional<Link> link(uint32_t ifindex);
+  // Empty: there is none. An error: the kernel did not say, for want of memory, say.
+  Result<std::optional<Route>> route(const IpAddress &destination);
+  Result<std::optional<Link>> link(uint32_t ifindex);
   Result<std::vector<Link>> links();
   std::optional<Neighbour> neighbour(uint32_t ifindex, const IpAddress &address);
   // Asks the kernel to resolve the neighbour and to keep it so (from 5.16), or for once (before). A fixed one is

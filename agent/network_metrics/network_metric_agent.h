@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // C-NMA: one STAMP Session-Sender (RFC 8762) per egress. In: replies of the egresses' reflectors. Out: per
-// egress the median round trip, jitter and loss of a window of probes. Loss of all probes only ages the
-// metric: a stopped reflector is not a dead path.
+// egress the median round trip, jitter and loss of a window of probes. Loss of all probes ages the
+// metric and makes the egress silent: a reflector that stands still is not a dead path.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -38,8 +38,8 @@ class NetworkMetricAgent {
                                                           NetworkMetricAgentOptions options);
   virtual ~NetworkMetricAgent() = default;
 
-  // After each reply, and when loss changed. Before the first reply of that egress only to say that the path is
-  // down. `measured` is the moment of the newest reply.
+  // After each reply, and when loss changed. Before the first reply of that egress only to say that it is
+  // silent. `measured` is the moment of the newest reply.
   virtual void on_metric(
       std::function<void(const std::string &egress, const cmas::NetworkMetric &metric)> callback) = 0;
 

@@ -84,7 +84,7 @@ void ProbeWindow::conclude(uint32_t sequence, const Sent &sent, std::optional<Na
   }
   results_.push_back({delay, sent.at});
   if (results_.size() > window_) results_.pop_front();
-  judge_path();
+  judge_silence();
   std::vector<Nanos> answered;
   for (const auto &result : results_)
     if (result.delay) answered.push_back(*result.delay);
@@ -99,7 +99,7 @@ void ProbeWindow::refused(cmas::TimePoint now) {
   answers_ = true;
 }
 
-void ProbeWindow::judge_path() {
+void ProbeWindow::judge_silence() {
   const std::size_t answered = results_.size() - lost();
   if (answered >= std::max<std::size_t>(1, window_ / 4)) answers_ = true;
   if (answered > 0 || results_.size() < window_) return;

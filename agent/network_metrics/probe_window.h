@@ -24,12 +24,12 @@ class ProbeWindow {
   Reply replied(const stamp::ReflectorPacket &reply, uint64_t received, cmas::TimePoint now);
   // Probes without a reply for the time-out are lost; how many there were.
   std::size_t expire(cmas::TimePoint now);
-  // The egress itself said that nobody reflects there (ICMP port unreachable): its agent is away, the path is not.
+  // The egress itself said that nobody reflects there (ICMP port unreachable): its agent is away, its host answers.
   void refused(cmas::TimePoint now);
 
-  // Empty before the first reply, unless the path is down: then without a delay (-1 us). While no reply comes,
-  // delay, jitter and `measured` stay as they were. The path goes down with a whole window of lost probes (of
-  // those that were sent: a stalled sender is not a dead path), and is up again with a quarter of one answered.
+  // Empty before the first reply, unless the egress is silent: then without a delay (-1 us). While no reply comes,
+  // delay, jitter and `measured` stay as they were. It is silent with a whole window of lost probes (of those
+  // that were sent: a stalled sender is no silent egress), and answers again with a quarter of one answered.
   std::optional<cmas::NetworkMetric> metric() const;
 
  private:
@@ -47,7 +47,7 @@ class ProbeWindow {
     cmas::TimePoint sent;
   };
   void conclude(uint32_t sequence, const Sent &sent, std::optional<Nanos> delay);
-  void judge_path();
+  void judge_silence();
   std::size_t lost() const;
 
   std::size_t window_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/programmer/path_table.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "agent/programmer/translate.h"
@@ -59,6 +60,7 @@ Result<uint16_t> PathTable::adopt_or_make(const maps::address &egress) {
   const auto index = pool_.allocate();
   if (!index) return Error{"all " + std::to_string(MAX_PATHS) + " paths are in use"};
   paths[*index] = fresh;
+  paths[*index].state = maps::PATH_UNRESOLVED;  // nothing is known yet
   return static_cast<uint16_t>(*index);
 }
 
@@ -83,7 +85,18 @@ Result<> PathTable::open(const maps::address &tunnel, uint32_t vni, const std::v
     if (!watch) return watch.error();
     forwarder.watch = *watch;
   }
+  bury_orphans();
   return done();
+}
+
+// Instances of the last agent may still be behind a forwarder that the configuration names no more.
+void PathTable::bury_orphans() {
+  for (maps::path &path : dataplane_.paths()) {
+    if (path.state == maps::PATH_FREE) continue;
+    if (std::none_of(forwarders_.begin(), forwarders_.end(),
+                     [&](const Forwarder &forwarder) { return same(forwarder.address, path.egress); }))
+      __atomic_store_n(&path.state, maps::PATH_DEAD, __ATOMIC_RELEASE);
+  }
 }
 
 uint16_t PathTable::index(const std::string &egress) const {
@@ -118,7 +131,7 @@ void PathTable::follow(Forwarder &forwarder, const NextHop &hop) {
   const maps::path entry = path_entry(tunnel_, forwarder.address, vni_, hop);
   if (!hop.resolved) {
     // The header may stay as it was: the tc program makes its own Ethernet header.
-    __atomic_store_n(&current.state, maps::PATH_UNRESOLVED, __ATOMIC_RELEASE);
+    __atomic_store_n(&current.state, entry.state, __ATOMIC_RELEASE);
     if (hop.routed && (current.ifindex != entry.ifindex || current.next_hop4 != entry.next_hop4))
       replace(forwarder, entry);
     if (hop.routed) __atomic_store_n(&dataplane_.paths()[forwarder.index].mtu, entry.mtu, __ATOMIC_RELEASE);
@@ -132,6 +145,7 @@ void PathTable::follow(Forwarder &forwarder, const NextHop &hop) {
   if (before != after)
     log::info("path changed forwarder={} address={} state={} interface={} next_hop={} mac={}", forwarder.name.name,
               forwarder.name.address, state_name(after), hop.interface, hop.gateway, format_mac(hop.mac));
+  change_(forwarder.name.name, after != maps::PATH_DEAD);
 }
 
 void PathTable::collect() {
@@ -150,12 +164,14 @@ void PathTable::collect() {
 std::vector<std::string> PathTable::outages(std::chrono::milliseconds patience) {
   std::vector<std::string> all;
   for (Forwarder &forwarder : forwarders_) {
-    if (!forwarder.outage.lasts(patience)) continue;
+    const bool dead = dataplane_.paths()[forwarder.index].state == maps::PATH_DEAD;
+    if (!dead && !forwarder.outage.lasts(patience)) continue;
     const NextHop &hop = forwarder.hop;
     const std::string next_hop = hop.gateway.empty() ? forwarder.name.address : hop.gateway;
-    all.push_back(
-        "path to " + forwarder.name.name + " (" + forwarder.name.address + ") is unresolved: " +
-        (hop.routed ? "next hop " + next_hop + " on " + hop.interface + " does not answer" : "no route leads there"));
+    all.push_back("path to " + forwarder.name.name + " (" + forwarder.name.address + ") is " +
+                  (dead ? "dead" : "unresolved") + ": " +
+                  (hop.routed ? "next hop " + next_hop + " on " + hop.interface + " does not answer"
+                              : "no route leads there by an interface that is up"));
     forwarder.outage.say(all.back());
   }
   return all;

@@ -2,6 +2,10 @@
 // Paths to the forwarders. In: next hops from netlink. Out: entries of `paths`, complete before they are
 // pointed to. A changed header is a new entry to which the instances move; the old one is free after the
 // grace. MTU and state change in place.
+//
+// A path is dead, and its flows move, when this router knows no way: no route by an interface that is up, a next hop
+// that the kernel has given up on, or no forwarder of that address any more. It is unresolved, and packets take the
+// tc way, while the kernel asks for the next hop. Lost probes say nothing of it: they are the selector's affair.
 #pragma once
 
 #include <functional>
@@ -35,7 +39,10 @@ class PathTable {
   // Frees entries that no forwarder and no instance uses. Only after a grace period.
   void collect();
   std::vector<Programmer::PathView> views() const;
-  // One text for each path that has had no resolved next hop for longer than `patience`; the first time it is logged.
+  // With each news of a path.
+  void on_change(std::function<void(const std::string &egress, bool alive)> callback) { change_ = std::move(callback); }
+  // One text for each path that is dead, or has been unresolved for longer than `patience`; the first time it is
+  // logged.
   std::vector<std::string> outages(std::chrono::milliseconds patience);
 
  private:
@@ -47,6 +54,7 @@ class PathTable {
     NextHop hop;
     Outage outage;
   };
+  void bury_orphans();
   Result<uint16_t> adopt_or_make(const maps::address &egress);
   void follow(Forwarder &forwarder, const NextHop &hop);
   void replace(Forwarder &forwarder, const maps::path &entry);
@@ -55,6 +63,7 @@ class PathTable {
   NextHops &next_hops_;
   Slots &slots_;
   std::function<void()> freed_;
+  std::function<void(const std::string &, bool)> change_ = [](const std::string &, bool) {};
   maps::address tunnel_{};
   uint32_t vni_ = 0;
   IndexPool pool_{1, MAX_PATHS};

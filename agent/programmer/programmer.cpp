@@ -65,6 +65,9 @@ class LoopProgrammer final : public Programmer {
   void keep_sessions(const std::set<uint64_t> &reservations) override { sessions_.keep(reservations); }
   Result<> set_bypass(bool on) override;
   bool bypass() const override { return dataplane_.control().bypass != 0; }
+  void on_path(std::function<void(const std::string &, bool)> callback) override {
+    paths_.on_change(std::move(callback));
+  }
   void on_published(std::function<void(uint64_t, uint64_t)> callback) override {
     published_.push_back(std::move(callback));
   }

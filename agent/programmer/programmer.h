@@ -66,6 +66,8 @@ class Programmer {
   virtual Result<> set_bypass(bool on) = 0;
   virtual bool bypass() const = 0;
 
+  // Called with each news of a path: whether this router has a way to the egress. Packets know at once.
+  virtual void on_path(std::function<void(const std::string &egress, bool alive)> callback) = 0;
   // Called after each flip with (view epoch, CLOCK_MONOTONIC ns of the flip).
   virtual void on_published(std::function<void(uint64_t, uint64_t)> callback) = 0;
 
@@ -77,7 +79,7 @@ class Programmer {
     uint32_t mtu = 0;
   };
   virtual std::vector<PathView> paths() const = 0;
-  // Paths and deliveries that stay unresolved: their packets count as sent and may all be lost.
+  // Dead paths, and paths and deliveries that stay unresolved: packets of those count as sent and may all be lost.
   virtual std::vector<std::string> warnings() const = 0;
 
   // What was done since the start.

@@ -211,7 +211,7 @@ maps::path path_entry(const maps::address &tunnel, const maps::address &egress, 
   if (const auto gateway = maps::parse_address(hop.gateway); gateway && maps::is_ipv4(*gateway))
     path.next_hop4 = ipv4_of(*gateway);
   path.mtu = static_cast<uint16_t>(hop.mtu == 0 ? kDefaultMtu : std::min<uint32_t>(hop.mtu, 65535));
-  path.state = hop.resolved ? maps::PATH_RESOLVED : maps::PATH_UNRESOLVED;
+  path.state = hop.resolved ? maps::PATH_RESOLVED : hop.routed && !hop.failed ? maps::PATH_UNRESOLVED : maps::PATH_DEAD;
   path.egress = egress;
   return path;
 }

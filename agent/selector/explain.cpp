@@ -69,6 +69,9 @@ std::vector<std::string> PathSelector::warnings() const {
         "as they were");
   if (!desk_.not_kept().empty()) all.push_back("granted requests are not kept: " + desk_.not_kept());
   for (const auto &[cs_id, text] : policy_errors_) all.push_back(text);
+  for (const auto &egress : table_.silent_egresses())
+    if (!table_.dead_paths().contains(egress))
+      all.push_back("egress " + egress + " answers no probe: it takes no new flows and keeps those it has");
   std::set<std::string> without_path;
   for (const auto &candidate : table_.all())
     if (!options_.forwarders.contains(candidate.egress)) without_path.insert(candidate.egress);

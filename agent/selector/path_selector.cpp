@@ -61,6 +61,7 @@ Result<std::unique_ptr<PathSelector>> PathSelector::open(asio::io_context &io, c
   });
   sessions.on_finished(
       [self](uint64_t reservation, const std::string &reason) { self->desk_.ended(reservation, reason); });
+  programmer.on_path([self](const auto &egress, bool alive) { self->put_path(egress, alive); });
   programmer.on_published([self](uint64_t epoch, uint64_t published_ns) { self->published(epoch, published_ns); });
   selector->begin_hold();
   return selector;
@@ -82,11 +83,17 @@ void PathSelector::put_metric(const std::string &egress, const cmas::NetworkMetr
   const bool first = !table_.metric(egress), was_silent = table_.silent_egresses().contains(egress);
   touch(table_.put_metric(egress, metric));
   if (was_silent == metric.answers) {
-    log::warn("path {}: egress={} loss={:.0f}%", metric.answers ? "up" : "down", egress, metric.loss * 100);
-    sessions_due_ = metric.answers;                                   // of grants whose instance had lost its place
-    for (const auto &[cs_id, steering] : steerings_) touch({cs_id});  // those of withdrawn rows too
+    if (metric.answers)
+      log::info("egress answers probes again: egress={} loss={:.0f}%", egress, metric.loss * 100);
+    else
+      log::warn("egress answers no probe: it takes no new flows and keeps those it has egress={}", egress);
   }
   if ((first || !metric.answers) && holding_) check_hold();
+}
+
+void PathSelector::put_path(const std::string &egress, bool alive) {
+  touch(table_.put_path(egress, alive));
+  if (!alive && holding_) check_hold();
 }
 
 void PathSelector::heard(const std::string &origin, uint64_t epoch, uint64_t sequence,
@@ -132,7 +139,7 @@ void PathSelector::recompute_one(uint32_t cs_id) {
   auto &steering = steering_of(cs_id);
   auto candidates = table_.candidates(cs_id);
   notice_dead(candidates);
-  auto outcome = steering.update(*service, std::move(candidates), options_.forwarders, table_.silent_egresses());
+  auto outcome = steering.update(*service, std::move(candidates), options_.forwarders);
   if (!outcome) {
     const std::string said = "service " + service->service_id() + ": " + outcome.error().what;
     if (auto &known = policy_errors_[cs_id]; known != said) {
@@ -259,7 +266,8 @@ std::string PathSelector::waiting_for() const {
   // Else all new flows would go to whoever was measured first.
   if (options_.measures)
     for (const auto &egress : table_.egresses())
-      if (options_.forwarders.contains(egress) && !table_.metric(egress) && !table_.silent_egresses().contains(egress))
+      if (options_.forwarders.contains(egress) && !table_.metric(egress) &&
+          !table_.silent_egresses().contains(egress) && !table_.dead_paths().contains(egress))
         add("the delay to " + egress);
   return text;
 }

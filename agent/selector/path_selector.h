@@ -93,6 +93,7 @@ class PathSelector {
   std::string waiting_for() const;
 
   void touch(const cmas::WholeTable::Services &services);
+  void put_path(const std::string &egress, bool alive);
   void heard(const std::string &origin, uint64_t epoch, uint64_t sequence, const cmas::WholeTable::Services &services);
   void published(uint64_t epoch, uint64_t published_ns);
   void recompute();

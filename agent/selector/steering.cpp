@@ -13,14 +13,15 @@ namespace {
 // where a site churns without end; those with the lowest ids then lose their place.
 constexpr std::size_t kMaxWithdrawn = 256;
 
-// `elsewhere`: another instance can have its flows. Else they stay: the path may come back, a move leads nowhere.
-InstanceWish wish(cmas::RowState state, bool elsewhere) {
+// Only its site says that an instance is dead. That its path is, the data plane knows first, and moves its flows.
+InstanceWish wish(cmas::RowState state) {
   switch (state) {
     case cmas::RowState::kActive: return InstanceWish::kActive;
     case cmas::RowState::kDead: return InstanceWish::kDead;
-    case cmas::RowState::kUnreachable: return elsewhere ? InstanceWish::kDead : InstanceWish::kDraining;
     case cmas::RowState::kDraining:
-    case cmas::RowState::kFrozen: break;
+    case cmas::RowState::kFrozen:
+    case cmas::RowState::kSilent:
+    case cmas::RowState::kUnreachable: break;
   }
   return InstanceWish::kDraining;
 }
@@ -110,24 +111,21 @@ std::string ServiceSteering::differences(const std::map<uint32_t, Seen> &now) co
 }
 
 void ServiceSteering::keep_withdrawn(const std::vector<cmas::Candidate> &candidates,
-                                     const std::set<std::string> &forwarders, const std::set<std::string> &silent) {
+                                     const std::set<std::string> &forwarders) {
   for (const auto &candidate : candidates) withdrawn_.erase(candidate.key.csci_id);
   for (const auto &[csci_id, seen] : seen_)
     if (seen.state != cmas::RowState::kDead && forwarders.contains(seen.egress) &&
         std::none_of(candidates.begin(), candidates.end(), [&](const auto &c) { return c.key.csci_id == csci_id; }))
       withdrawn_[csci_id] = {seen.egress, seen.site};
-  // Packets get through no more: their flows move.
-  if (takes_flows()) std::erase_if(withdrawn_, [&](const auto &entry) { return silent.contains(entry.second.egress); });
   while (withdrawn_.size() > kMaxWithdrawn) withdrawn_.erase(withdrawn_.begin());
 }
 
 std::vector<WantedInstance> ServiceSteering::instances(const std::vector<cmas::Candidate> &candidates,
-                                                       const std::set<std::string> &forwarders,
-                                                       const std::set<std::string> &silent) {
-  keep_withdrawn(candidates, forwarders, silent);
+                                                       const std::set<std::string> &forwarders) {
+  keep_withdrawn(candidates, forwarders);
   std::vector<WantedInstance> all;
   for (const auto &candidate : candidates)
-    all.push_back({candidate.key.csci_id, candidate.egress, wish(candidate.state, takes_flows())});
+    all.push_back({candidate.key.csci_id, candidate.egress, wish(candidate.state)});
   for (const auto &[csci_id, kept] : withdrawn_)
     if (forwarders.contains(kept.egress)) all.push_back({csci_id, kept.egress, InstanceWish::kDraining});
   std::sort(all.begin(), all.end(), [](const auto &a, const auto &b) { return a.csci_id < b.csci_id; });
@@ -140,8 +138,7 @@ bool ServiceSteering::forget_withdrawn(const std::string &site) {
 
 Result<ServiceSteering::Outcome> ServiceSteering::update(const v1::Service &service,
                                                          std::vector<cmas::Candidate> candidates,
-                                                         const std::set<std::string> &forwarders,
-                                                         const std::set<std::string> &silent) {
+                                                         const std::set<std::string> &forwarders) {
   const auto with_path = reachable(std::move(candidates), forwarders).candidates;
   const auto decision = cmas::weigh_for_ring(service, with_path);
   if (!decision) return decision.error();
@@ -156,7 +153,7 @@ Result<ServiceSteering::Outcome> ServiceSteering::update(const v1::Service &serv
     outcome.shift = before + " -> " + shares();
     outcome.why = differences(now);
   }
-  auto wanted = instances(with_path, forwarders, silent);
+  auto wanted = instances(with_path, forwarders);
   auto definition = definition_of(service);
   if (ring_changed || !handed_over_ || wanted != programmed_ || definition != definition_) {
     WantedService all;

@@ -25,10 +25,9 @@ class ServiceSteering {
     std::string shift;                    // "csci 1 75%, csci 3 25% -> csci 3 100%", "" : new flows go as before
     std::string why;                      // "csci 1 free 3 -> 0"
   };
-  // `forwarders`: egresses to which a path exists, `silent`: those whose path is down. Fails on a policy that does
-  // not exist; nothing changed.
+  // `forwarders`: egresses to which a path is configured. Fails on a policy that does not exist; nothing changed.
   Result<Outcome> update(const v1::Service &service, std::vector<cmas::Candidate> candidates,
-                         const std::set<std::string> &forwarders, const std::set<std::string> &silent = {});
+                         const std::set<std::string> &forwarders);
 
   // Instances that keep their flows though no row names them: their origin was silent beyond its hold
   // time (site: its), or an agent before this one programmed them (site: "").
@@ -57,10 +56,8 @@ class ServiceSteering {
   };
   std::string differences(const std::map<uint32_t, Seen> &now) const;
   std::vector<WantedInstance> instances(const std::vector<cmas::Candidate> &candidates,
-                                        const std::set<std::string> &forwarders, const std::set<std::string> &silent);
-  void keep_withdrawn(const std::vector<cmas::Candidate> &candidates, const std::set<std::string> &forwarders,
-                      const std::set<std::string> &silent);
-  bool takes_flows() const { return ring_ && !ring_->slots.empty(); }
+                                        const std::set<std::string> &forwarders);
+  void keep_withdrawn(const std::vector<cmas::Candidate> &candidates, const std::set<std::string> &forwarders);
 
   cmas::RingKeeper keeper_;
   std::shared_ptr<const cmas::Ring> ring_;

@@ -18,9 +18,10 @@ std::string render(const v1::PathList &list, const Layout &layout) {
                {"LOSS", Align::right},
                {"SEEN", Align::right}});
   for (const auto &path : list.paths()) {
+    const std::string state =
+        (path.silent() && path.state() != "dead" ? "silent" : path.state()) + (path.draining() ? ", draining" : "");
     table.row({or_dash(path.egress()), path.egress_address(), path.encapsulation(), or_dash(path.interface()),
-               or_dash(path.next_hop()), path.draining() ? path.state() + ", draining" : path.state(),
-               std::to_string(path.mtu()), milliseconds(path.delay_ms()),
+               or_dash(path.next_hop()), state, std::to_string(path.mtu()), milliseconds(path.delay_ms()),
                path.delay_ms() < 0 ? "-" : milliseconds(path.jitter_ms()),
                path.delay_ms() < 0 ? "-" : percent(path.loss()), duration(path.measured_ago_s())},
               path.state() == "dead");

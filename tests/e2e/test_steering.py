@@ -109,8 +109,9 @@ def udp_and_ping_reach_services(e2e):
 def paths_show_delay_jitter_loss_and_bandwidth(e2e):
     def paths():
         return {p["egress"]: p for p in e2e.catsbpf("f1", "paths")["paths"]}
+    e2e.eventually("windows without loss", lambda: all(p["loss"] == 0 for p in paths().values()))
     for path in paths().values():
-        assert 0 < path["delay_ms"] < 50 and 0 <= path["jitter_ms"] < 50 and path["loss"] == 0, path
+        assert 0 < path["delay_ms"] < 50 and 0 <= path["jitter_ms"] < 50, path
         assert path["measured_ago_s"] < 1 and path["speed_mbps"] > 0, path
     with traffic.EchoLoad(e2e.lab, [AR1], flows=20, rate=100):
         e2e.eventually("the load in the rate of f1's interface", lambda: all(p["transmit_mbps"] > 0.5 for p in paths().values()))

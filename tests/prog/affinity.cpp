@@ -76,6 +76,27 @@ TEST_F(Affinity, dead_path_moves_its_flows) {
   EXPECT_EQ(chosen(data(1)), 3u);
 }
 
+TEST_F(Affinity, path_whose_next_hop_is_being_asked_for_keeps_its_flows) {
+  publish_ring({1});
+  EXPECT_EQ(chosen(syn(1)), 1u);
+  plane.path_at(1).state = maps::PATH_UNRESOLVED;
+  publish_ring({2});
+  EXPECT_EQ(plane.xdp(from_client(ip(data(1)))).outcome, "forwarded_slow");
+  plane.path_at(1).state = maps::PATH_RESOLVED;
+  EXPECT_EQ(chosen(data(1)), 1u);
+}
+
+TEST_F(Affinity, dead_path_of_the_only_instance_has_its_flows_back_when_it_returns) {
+  publish_ring({1});
+  EXPECT_EQ(chosen(syn(1)), 1u);
+  plane.path_at(1).state = maps::PATH_DEAD;
+  publish_ring({});
+  expect_passed(from_client(ip(data(1))), "path_down");
+  plane.path_at(1).state = maps::PATH_RESOLVED;
+  EXPECT_EQ(chosen(data(1)), 1u);
+  EXPECT_EQ(plane.flow_counters().moved, 0u);
+}
+
 TEST_F(Affinity, without_any_instance_left_a_flow_follows_plain_routing) {
   publish_ring({1});
   EXPECT_EQ(chosen(syn(1)), 1u);

@@ -100,14 +100,22 @@ TEST_F(NextHopsTest, the_next_hop_follows_route_mac_mtu_and_link) {
   ASSERT_TRUE(run_until([&] { return !hop.routed; }));
 }
 
-TEST_F(NextHopsTest, a_neighbour_that_does_not_answer_stays_unresolved) {
+TEST_F(NextHopsTest, a_neighbour_that_does_not_answer_has_failed_until_it_does) {
   watch("172.16.1.77");
   ASSERT_TRUE(run_until([&] { return calls > 0; }));
+  EXPECT_FALSE(hop.failed) << "it is being asked for";
+  ASSERT_TRUE(run_until([&] { return hop.failed; }, std::chrono::seconds(12)));
+  const int before = calls;
+  // The kernel asks again, and somebody may flush its table: neither is an answer.
   run_until([] { return false; }, std::chrono::milliseconds(500));
-  EXPECT_TRUE(hop.routed);
-  EXPECT_FALSE(hop.resolved);
+  here->ip("neigh flush dev u0");
+  here->ip("neigh del 172.16.1.77 dev u0 2> /dev/null; true");
+  run_until([] { return false; }, std::chrono::milliseconds(500));
+  EXPECT_EQ(calls, before);
+  EXPECT_TRUE(hop.routed && hop.failed && !hop.resolved);
   there->ip("addr add 172.16.1.77/24 dev p0");
   EXPECT_TRUE(run_until([&] { return hop.resolved; }, std::chrono::seconds(12))) << "the kernel tries on its own";
+  EXPECT_FALSE(hop.failed);
 }
 
 // An operator's static entry. Asked to manage it, the kernel would forget the MAC that was set.

@@ -334,33 +334,49 @@ TEST(WholeTable, unmeasured_egress_waits_behind_a_measured_one) {
 
 NetworkMetric silence() { return {.delay = milliseconds(2), .loss = 1, .answers = false}; }
 
-TEST(WholeTable, rows_behind_a_path_that_is_down_are_unreachable_until_it_is_back) {
+TEST(WholeTable, rows_behind_an_egress_that_answers_no_probe_are_silent_until_it_does) {
   WholeTable whole = table();
   EXPECT_THAT(whole.put_metric("f2", silence()), ElementsAre(1, 2));
-  EXPECT_EQ(state(whole, {1, 1}), RowState::kUnreachable);
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kSilent);
   EXPECT_EQ(state(whole, {1, 3}), RowState::kActive);
   EXPECT_THAT(whole.put_metric("f2", silence()), IsEmpty());
   whole.freeze("f2");
-  EXPECT_EQ(state(whole, {1, 1}), RowState::kUnreachable) << "worse than frozen";
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kSilent) << "worse than frozen";
   whole.thaw("f2");
   EXPECT_THAT(whole.put_metric("f2", metric(milliseconds(2))), ElementsAre(1, 2));
   EXPECT_EQ(state(whole, {1, 1}), RowState::kActive);
 }
 
-TEST(WholeTable, path_that_is_down_gives_way_to_the_site_s_other_egress) {
+TEST(WholeTable, rows_behind_a_dead_path_are_unreachable_until_it_is_back) {
+  WholeTable whole = table();
+  EXPECT_THAT(whole.put_path("f2", false), ElementsAre(1, 2));
+  EXPECT_THAT(whole.put_path("f2", false), IsEmpty());
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kUnreachable);
+  EXPECT_EQ(state(whole, {1, 3}), RowState::kActive);
+  whole.put_metric("f2", silence());
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kUnreachable) << "worse than silent";
+  whole.put_metric("f2", metric(milliseconds(2)));
+  EXPECT_THAT(whole.put_path("f2", true), ElementsAre(1, 2));
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kActive);
+}
+
+TEST(WholeTable, new_flows_take_the_site_s_other_egress_rather_than_a_silent_one_or_a_dead_path) {
   WholeTable whole = table();
   ASSERT_TRUE(whole.put_rows("f2", "site-2", {"f2", "f3"}, {row(1, 1)}).ok());
   EXPECT_EQ(find(whole, {1, 1}).egress, "f2");
   whole.put_metric("f2", silence());
   EXPECT_EQ(find(whole, {1, 1}).egress, "f3");
   EXPECT_EQ(state(whole, {1, 1}), RowState::kActive);
+  whole.put_path("f3", false);
+  EXPECT_EQ(find(whole, {1, 1}).egress, "f2");
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kSilent);
 }
 
-TEST(WholeTable, path_that_never_answered_is_down_and_unmeasured) {
+TEST(WholeTable, egress_that_never_answered_is_silent_and_unmeasured) {
   WholeTable whole;
   ASSERT_TRUE(whole.put_rows("f2", "site-2", {"f2"}, {row(1, 1)}).ok());
   EXPECT_THAT(whole.put_metric("f2", {.delay = Micros(-1), .loss = 1, .answers = false}), ElementsAre(1));
-  EXPECT_EQ(state(whole, {1, 1}), RowState::kUnreachable);
+  EXPECT_EQ(state(whole, {1, 1}), RowState::kSilent);
   EXPECT_FALSE(whole.metric("f2"));
 }
 

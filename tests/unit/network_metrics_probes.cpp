@@ -259,7 +259,7 @@ TEST_F(Probing, stopped_reflector_only_ages_the_metric) {
   EXPECT_GT(agent_->probes()[0].refused, 0u);
 }
 
-TEST_F(Probing, silence_for_a_whole_window_is_a_path_that_is_down) {
+TEST_F(Probing, silence_for_a_whole_window_is_a_silent_egress) {
   udp::socket silent(io_, udp::endpoint(asio::ip::make_address("127.0.0.1"), 0));
   auto options = probing("127.0.0.1");
   options.port = silent.local_endpoint().port();

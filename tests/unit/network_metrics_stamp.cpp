@@ -172,7 +172,7 @@ TEST_F(Window, loss_of_all_probes_only_ages_the_metric) {
   EXPECT_EQ(after.loss, 1);
 }
 
-TEST_F(Window, path_is_down_with_a_whole_window_of_lost_probes_and_up_with_a_quarter_answered) {
+TEST_F(Window, egress_is_silent_with_a_whole_window_of_lost_probes_until_a_quarter_is_answered) {
   window_ = ProbeWindow(8, 1s);
   send(0);
   reply(0, 10ms);
@@ -188,7 +188,7 @@ TEST_F(Window, path_is_down_with_a_whole_window_of_lost_probes_and_up_with_a_qua
   EXPECT_EQ(window_.metric()->delay, 10ms) << "as last measured";
   send(next);
   reply(next++, 10ms);
-  EXPECT_FALSE(window_.metric()->answers) << "one answer is not a path";
+  EXPECT_FALSE(window_.metric()->answers) << "one answer is not enough";
   send(next);
   reply(next++, 10ms);
   EXPECT_TRUE(window_.metric()->answers);
@@ -201,7 +201,7 @@ TEST_F(Window, probes_that_were_never_sent_say_nothing_of_the_path) {
   EXPECT_FALSE(window_.metric()) << "4 of 5 lost, however long ago";
 }
 
-TEST_F(Window, path_that_never_answered_is_down_without_a_delay) {
+TEST_F(Window, egress_that_never_answered_is_silent_without_a_delay) {
   for (uint32_t i = 0; i < 5; ++i) send(i);
   window_.expire(now_ + 1s);
   ASSERT_TRUE(window_.metric());
@@ -209,11 +209,11 @@ TEST_F(Window, path_that_never_answered_is_down_without_a_delay) {
   EXPECT_LT(window_.metric()->delay, 0us);
 }
 
-TEST_F(Window, refusal_by_the_host_itself_shows_that_the_path_is_up) {
+TEST_F(Window, refusal_by_the_host_itself_is_no_silence) {
   for (uint32_t i = 0; i < 5; ++i) send(i);
   window_.refused(now_ - 2s);
   window_.expire(now_ + 1s);
-  EXPECT_FALSE(window_.metric()) << "nothing measured, nothing down";
+  EXPECT_FALSE(window_.metric()) << "nothing measured, not silent";
   now_ += 4s;
   for (uint32_t i = 5; i < 10; ++i) send(i);
   window_.expire(now_ + 1s);

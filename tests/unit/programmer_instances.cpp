@@ -288,6 +288,61 @@ TEST_F(ProgrammerTest, bypass_is_one_store_and_survives_a_restart) {
   EXPECT_TRUE(programmer->bypass());
 }
 
+// What lost probes say is the selector's affair: only what this router knows itself makes a path dead.
+TEST_F(ProgrammerTest, a_path_is_dead_without_route_or_next_hop_and_unresolved_while_it_is_asked_for) {
+  start();
+  std::map<std::string, bool> alive;
+  programmer->on_path([&](const std::string &egress, bool is) { alive[egress] = is; });
+  programmer->put_service(service(1, {"10.99.0.1"}, {1}));
+  ASSERT_TRUE(settle());
+  const auto state = [&] { return dataplane.paths()[instance(1, 1).path].state; };
+  EXPECT_EQ(state(), maps::PATH_UNRESOLVED) << "the kernel has not said anything yet";
+  NextHop asked = hop(2);
+  asked.resolved = false;
+  next_hops.set("10.255.0.2", asked);
+  EXPECT_EQ(state(), maps::PATH_UNRESOLVED);
+  EXPECT_TRUE(alive.at("f2"));
+  next_hops.set("10.255.0.2", hop(2));
+  EXPECT_EQ(state(), maps::PATH_RESOLVED);
+
+  asked.failed = true;
+  for (const NextHop &gone : {asked, NextHop{}}) {
+    next_hops.set("10.255.0.2", gone);
+    EXPECT_EQ(state(), maps::PATH_DEAD);
+    EXPECT_FALSE(alive.at("f2"));
+    EXPECT_EQ(programmer->paths()[0].state, "dead");
+    next_hops.set("10.255.0.2", hop(2));
+    EXPECT_EQ(state(), maps::PATH_RESOLVED);
+    EXPECT_TRUE(alive.at("f2"));
+  }
+}
+
+TEST_F(ProgrammerTest, a_dead_path_is_a_warning_at_once) {
+  start();
+  next_hops.set("10.255.0.2", NextHop{});
+  next_hops.set("10.255.0.3", hop(3));
+  ASSERT_TRUE(run_until([&] { return !programmer->warnings().empty(); }));
+  EXPECT_EQ(
+      programmer->warnings(),
+      (std::vector<std::string>{"path to f2 (10.255.0.2) is dead: no route leads there by an interface that is up"}));
+}
+
+TEST_F(ProgrammerTest, flows_behind_a_forwarder_that_was_removed_move_before_anything_is_published) {
+  start();
+  programmer->put_service(service(1, {"10.99.0.1"}, {1, 2}));
+  next_hops.set("10.255.0.2", hop(2));
+  next_hops.set("10.255.0.3", hop(3));
+  ASSERT_TRUE(settle());
+  const uint16_t by_f2 = programmer->slot(1, 1), by_f3 = programmer->slot(1, 2);
+  auto options = default_options();
+  options.forwarders = {{"f3", "10.255.0.3"}};
+  start(options);
+  programmer->hold("the rest");
+  run_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(dataplane.paths()[dataplane.instances()[by_f2].path].state, maps::PATH_DEAD);
+  EXPECT_EQ(dataplane.paths()[dataplane.instances()[by_f3].path].state, maps::PATH_RESOLVED);
+}
+
 TEST_F(ProgrammerTest, a_next_hop_that_stays_away_is_a_warning_until_it_answers) {
   auto options = default_options();
   options.patience = std::chrono::milliseconds(900);

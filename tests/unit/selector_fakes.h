@@ -54,6 +54,7 @@ class FakeProgrammer : public Programmer {
   }
   Result<> set_bypass(bool on) override { return bypass_ = on, done(); }
   bool bypass() const override { return bypass_; }
+  void on_path(std::function<void(const std::string &, bool)> callback) override { path_changed = std::move(callback); }
   void on_published(std::function<void(uint64_t, uint64_t)> callback) override { published = std::move(callback); }
   std::string state() const override {
     return held                          ? "starting (waiting for " + *held + ")"
@@ -92,6 +93,7 @@ class FakeProgrammer : public Programmer {
   std::set<uint32_t> pinned;  // services of the last agent's view
   std::string session_error;
   std::function<void(uint64_t, uint64_t)> published;
+  std::function<void(const std::string &, bool)> path_changed;
   std::vector<PathView> path_views;
   int puts = 0;
 

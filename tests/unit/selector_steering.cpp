@@ -86,36 +86,52 @@ TEST_F(Steering, withdrawn_origin_leaves_its_instances_draining_until_it_speaks_
   EXPECT_THAT(programmer_.instances(2), IsEmpty());
 }
 
-TEST_F(Steering, flows_leave_a_path_that_is_down_where_another_instance_can_have_them) {
+TEST_F(Steering, egress_that_answers_no_probe_takes_no_new_flows_and_keeps_those_it_has) {
   open();
   figure1();
   const cmas::NetworkMetric silence{.delay = cmas::Micros(10'000), .loss = 1, .answers = false};
   selector_->put_metric("f2", silence);
   turn();
   EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
-  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kDead);
-  EXPECT_EQ(programmer_.wish(2, 2), InstanceWish::kDraining) << "TP1 has no other: its flows wait for the path";
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kDraining) << "packets may get through";
+  EXPECT_EQ(programmer_.wish(2, 2), InstanceWish::kDraining);
+  EXPECT_THAT(selector_->warnings(),
+              ElementsAre("egress f2 answers no probe: it takes no new flows and keeps those it has"));
+  EXPECT_THAT(selector_->explain("AR1", std::nullopt)->candidates(1).reason(), HasSubstr("answers no probe"));
   selector_->put_metric("f3", silence);
   turn();
   EXPECT_THAT(programmer_.ring(1), IsEmpty());
-  EXPECT_EQ(programmer_.wish(1, 3), InstanceWish::kDraining) << "all paths are down: a move leads nowhere";
   selector_->put_metric("f3", {.delay = cmas::Micros(20'000)});
   selector_->put_metric("f2", {.delay = cmas::Micros(10'000)});
   turn();
   EXPECT_THAT(programmer_.ring(1), ElementsAre(1, 3));
   EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kActive);
+  EXPECT_THAT(selector_->warnings(), IsEmpty());
 }
 
-TEST_F(Steering, flows_of_a_withdrawn_origin_leave_when_its_path_is_down) {
+TEST_F(Steering, flows_of_a_withdrawn_origin_stay_when_its_egress_answers_no_probe) {
   open();
   figure1();
   owners_.touched(table_.withdraw("f2"), "f2", 1, 1);
-  turn();
-  ASSERT_EQ(programmer_.wish(1, 1), InstanceWish::kDraining);
   selector_->put_metric("f2", {.delay = cmas::Micros(10'000), .loss = 1, .answers = false});
   turn();
-  EXPECT_THAT(programmer_.instances(1), ElementsAre(3));
-  EXPECT_EQ(programmer_.wish(2, 2), InstanceWish::kDraining);
+  EXPECT_THAT(programmer_.instances(1), ElementsAre(1, 3));
+  EXPECT_EQ(programmer_.wish(1, 1), InstanceWish::kDraining);
+}
+
+// Its flows move by the path's own state, which packets see before the selector does.
+TEST_F(Steering, dead_path_takes_no_new_flows_until_it_is_back) {
+  open();
+  figure1();
+  programmer_.path_changed("f2", false);
+  turn();
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(3));
+  EXPECT_THAT(programmer_.ring(2), IsEmpty());
+  EXPECT_THAT(selector_->explain("AR1", std::nullopt)->candidates(1).reason(),
+              "unreachable: the path to its egress is dead");
+  programmer_.path_changed("f2", true);
+  turn();
+  EXPECT_THAT(programmer_.ring(1), ElementsAre(1, 3));
 }
 
 TEST_F(Steering, removed_row_is_dead_then_forgotten) {
