@@ -5,7 +5,7 @@ import re
 import tempfile
 
 from labkit.lab import REPOSITORY
-from runner import test
+from runner import test, tool_output
 
 PAGE = REPOSITORY / "agent/api/catsbpf-api.7"
 
@@ -14,6 +14,17 @@ def examples():
     """(node, HTTP status or "-", command) of each example: a comment that says the first two, then the command."""
     text = PAGE.read_text().replace("\\-", "-").replace("\\(aq", "'")
     return re.findall(r'^\.\\" (\w+) (\d+|-)\n\\fB\$ (.*)\\fP$', text, re.MULTILINE)
+
+
+@test(lab=False)
+def tools_that_the_documents_call_are_installed_with_the_lab(e2e):
+    texts = "".join((REPOSITORY / page).read_text() for page in ("README.md", "vagrant/README.md"))
+    called = set(re.findall(r"lab exec \w+ (\w+)", texts)) - {"catsbpf"}
+    called |= {tool for _, _, command in examples() for tool in re.findall(r"\| (\w+)", command)}
+    packages = re.search(r'^lab="(.*?)"', (REPOSITORY / "tests/install").read_text(), re.M | re.S).group(1).split()
+    files = tool_output(["dpkg-query", "-L", *packages]).stdout.split()
+    assert {"curl", "jq", "tcpdump"} <= called, called
+    assert called <= {f.rsplit("/", 1)[1] for f in files if "bin/" in f}, (called, packages)
 
 
 @test

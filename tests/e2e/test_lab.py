@@ -108,7 +108,8 @@ def plain_routing_works_without_agents(e2e):
 @test(lab=False)
 def command_says_what_is_wrong_and_what_to_do(e2e):
     lab = e2e.another_lab("e")
-    for words, wanted in ((["exec", "nobody", "true"], "no node"), (["exec", "client", "true"], "is down")):
+    for words, wanted in ((["exec", "nobody", "true"], "no node"), (["exec", "client", "true"], "is down"),
+                          (["logs", "f1"], "is down")):
         done = tool_output([DIRECTORY / "lab", "--name", lab.name, *words])
         assert done.returncode == 1 and wanted in done.stderr and "hint:" in done.stderr, (words, done)
 

@@ -98,12 +98,16 @@ def status(lab):
     return 0 if whole and steering else 1
 
 
+def must_be_up(lab, there):
+    if not there:
+        raise LabError(f"lab {lab.name} is down", f"sudo vagrant/lab --name {lab.name} up")
+
+
 def arguments_in(lab, node, words):
     """The command that runs `words` in a node: its network, its hosts file, the host's other mounts."""
     if node not in lab.topology.nodes:
         raise LabError(f"no node {node!r}", f"nodes: {' '.join(lab.topology.nodes)}")
-    if node not in lab.existing_namespaces():
-        raise LabError(f"lab {lab.name} is down", f"sudo vagrant/lab --name {lab.name} up")
+    must_be_up(lab, node in lab.existing_namespaces())
     bind = f'mount --bind "$0" {HOSTS} && exec "$@"'
     return ["nsenter", f"--net={lab.namespace_path(node)}", "--", "unshare", "--mount", "--propagation", "slave", "--",
             "sh", "-c", bind, str(lab.hosts), *words]
@@ -122,6 +126,7 @@ def logs(lab, node):
     programs = [p for p in processes.all_of(lab) if p.node == node]
     if not programs:
         raise LabError(f"nothing runs on {node!r}", f"nodes: {' '.join(sorted({p.node for p in processes.all_of(lab)}))}")
+    must_be_up(lab, node in lab.existing_namespaces())
     for program in programs:
         print(f"==> {program.log_file}\n{program.log(1000)}")
 
