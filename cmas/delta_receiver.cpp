@@ -49,7 +49,7 @@ Error DeltaReceiver::ask_resync(const std::string &why) {
   return Error{"cannot take the delta: " + why, "a resync is asked for; nothing to do"};
 }
 
-Result<DeltaReceiver::Change> DeltaReceiver::take(const v1::Snapshot &snapshot) {
+Result<DeltaReceiver::Change> DeltaReceiver::take(const v1::Snapshot &snapshot, const Put &put) {
   resync_ = false;
   const std::pair place{snapshot.epoch(), snapshot.sequence()};
   if (place.first == 0 || place.second == 0)
@@ -70,6 +70,11 @@ Result<DeltaReceiver::Change> DeltaReceiver::take(const v1::Snapshot &snapshot) 
     handles.emplace(key, in.handle());
   }
   if (rows.size() > kMaxRows) return broken("snapshot", std::to_string(rows.size()) + " rows are too many");
+  if (put) {
+    std::vector<Row> named;
+    for (const auto &[key, row] : rows) named.push_back(row);
+    if (auto taken = put(named); !taken) return taken.error();
+  }
 
   Change change;
   for (const auto &[key, row] : rows_)
@@ -85,7 +90,7 @@ Result<DeltaReceiver::Change> DeltaReceiver::take(const v1::Snapshot &snapshot) 
   return change;
 }
 
-Result<DeltaReceiver::Change> DeltaReceiver::take(const v1::Delta &delta) {
+Result<DeltaReceiver::Change> DeltaReceiver::take(const v1::Delta &delta, const Put &put) {
   if (!synced_ && resync_) return Change{};
   if (!synced_) return ask_resync("no snapshot came before it");
   // sequence_ + 1 would begin anew after the last number there is.
@@ -94,6 +99,12 @@ Result<DeltaReceiver::Change> DeltaReceiver::take(const v1::Delta &delta) {
                       epoch_and_sequence(epoch_, sequence_));
   auto staged = stage(delta);
   if (!staged) return staged.error();
+  if (put) {
+    std::vector<Row> named;
+    for (const auto &[key, row] : staged->changed) named.push_back(row);
+    for (const auto &[key, added] : staged->added) named.push_back(added.second);
+    if (auto taken = put(named); !taken) return taken.error();
+  }
 
   Change change;
   for (const auto &[key, handle] : staged->removed) {

@@ -3,6 +3,7 @@
 // message means. Pure state machines; agent/session/ moves their messages over TLS.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <unordered_map>
 
@@ -71,8 +72,11 @@ class DeltaReceiver {
   // it, Deltas that were still on their way are passed over (no change, no error) until the Snapshot comes.
   // Refused: a Snapshot that is not newer than the last one of the same session, an unknown handle, duplicate
   // handles or rows, and what check() in limits.h refuses (ids of 0, negative or absurd numbers).
-  Result<Change> take(const v1::Snapshot &snapshot);
-  Result<Change> take(const v1::Delta &delta);
+  // `put` has the last word: it is given the rows of a message that was found right, all of a Snapshot, the changed
+  // and added ones of a Delta. What it refuses is refused as a whole, too.
+  using Put = std::function<Result<>(const std::vector<Row> &rows)>;
+  Result<Change> take(const v1::Snapshot &snapshot, const Put &put = {});
+  Result<Change> take(const v1::Delta &delta, const Put &put = {});
   // A keep-alive names the last sequence sent: true when a message is missing (send Resync). True once
   // for each loss.
   bool missing(const v1::KeepAlive &keep_alive);

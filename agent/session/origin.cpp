@@ -165,31 +165,26 @@ bool Origin::take(const v1::Envelope &envelope) {
 bool Origin::take_rows(const v1::Envelope &envelope) {
   const bool snapshot = envelope.has_snapshot();
   if (!snapshot && receiver_.resync()) return true;  // everything before the Snapshot is void
-  const auto change = snapshot ? receiver_.take(envelope.snapshot()) : receiver_.take(envelope.delta());
+  cmas::WholeTable::Services services;
+  const auto put = [&](const std::vector<cmas::Row> &rows) -> Result<> {
+    auto touched = table_.put_rows(agent_.name, agent_.site, egresses_, rows);
+    if (!touched.ok()) return touched.error();
+    services = std::move(*touched);
+    return done();
+  };
+  const auto change = snapshot ? receiver_.take(envelope.snapshot(), put) : receiver_.take(envelope.delta(), put);
   if (!change.ok()) {
     if (!receiver_.resync()) return refuse(change.error());
     ask_resync(change.error().what);
     return true;
   }
-  std::vector<cmas::Row> rows;
-  if (snapshot) {
-    for (const auto &[key, row] : receiver_.rows()) rows.push_back(row);
-  } else {
-    for (const auto &key : change->changed) rows.push_back(receiver_.rows().at(key));
-  }
-  auto services = table_.remove_rows(agent_.name, change->removed);
-  auto put = table_.put_rows(agent_.name, agent_.site, egresses_, rows);
-  if (!put.ok()) {
-    touched(services);
-    return refuse(put.error());
-  }
-  services.merge(*put);
+  services.merge(table_.remove_rows(agent_.name, change->removed));
   if (snapshot) {
     silence_ended();
     services.merge(table_.thaw(agent_.name));
     rows_ = Rows::kInUse;
     record_.reason.clear();
-    log::info("snapshot peer={} rows={} epoch={} sequence={}", agent_.name, rows.size(), receiver_.epoch(),
+    log::info("snapshot peer={} rows={} epoch={} sequence={}", agent_.name, receiver_.rows().size(), receiver_.epoch(),
               receiver_.sequence());
   }
   acknowledge_due_ = true;

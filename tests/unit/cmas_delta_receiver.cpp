@@ -294,5 +294,37 @@ TEST(DeltaReceiver, absurd_snapshot_changes_nothing) {
   });
 }
 
+TEST(DeltaReceiver, message_whose_rows_are_not_put_changes_nothing) {
+  Pair pair;
+  std::vector<RowKey> named;
+  const DeltaReceiver::Put refuse = [&](const std::vector<Row> &rows) -> Result<> {
+    named.clear();
+    for (const auto &row : rows) named.push_back(row.key);
+    return Error{"not this one"};
+  };
+  const auto before = pair.receiver.rows();
+  auto delta = next_delta(pair);
+  delta.add_changes()->set_handle(*pair.receiver.handle_of(kTp1));
+  delta.mutable_changes(0)->set_removed(true);
+  delta.add_changes()->set_handle(*pair.receiver.handle_of(kAr1));
+  *delta.add_added() = wire_row(50, kSt1);
+  EXPECT_EQ(pair.receiver.take(delta, refuse).error().what, "not this one");
+  EXPECT_THAT(named, ElementsAre(kAr1, kSt1));
+  EXPECT_EQ(pair.receiver.rows(), before);
+  EXPECT_FALSE(pair.receiver.handle_of(kSt1));
+  EXPECT_TRUE(pair.receiver.take(delta).ok()) << "it is as if it had not come";
+
+  v1::Snapshot snapshot;
+  snapshot.set_epoch(8);
+  snapshot.set_sequence(1);
+  *snapshot.add_rows() = wire_row(1, kTp1);
+  const auto rows = pair.receiver.rows();
+  EXPECT_FALSE(pair.receiver.take(snapshot, refuse).ok());
+  EXPECT_THAT(named, ElementsAre(kTp1));
+  EXPECT_EQ(pair.receiver.rows(), rows);
+  EXPECT_EQ(pair.receiver.epoch(), 7u);
+  EXPECT_FALSE(pair.receiver.resync());
+}
+
 }  // namespace
 }  // namespace catsbpf::cmas

@@ -173,6 +173,29 @@ TEST_F(Trust, rows_of_another_origin_are_refused_and_stay_theirs) {
   EXPECT_EQ(instance(1)->site, "site-3");
 }
 
+TEST_F(Trust, refused_message_changes_nothing) {
+  serve();
+  ASSERT_TRUE(whole_.put_rows("sma3", "site-3", {"f3"}, {site_row(1, 3, 3).row}));
+  put({site_row(1, 1, 8), site_row(1, 2, 8)});
+  for (const bool by_snapshot : {true, false}) {
+    cmas::SiteTable site = site_;
+    cmas::DeltaSender sender(site, 1);
+    const auto connection = opened_peer();
+    connection->send(*sender.next());
+    EXPECT_TRUE(next(connection, v1::Envelope::kAcknowledge).has_acknowledge());
+    // Instance 1 changes, instance 2 goes, instance 3 belongs to another.
+    ASSERT_TRUE(site.replace({site_row(1, 1, 5), site_row(1, 3, 8)}));
+    sender.mark(site.take_dirty());
+    if (by_snapshot) sender.restart();
+    connection->send(*sender.next());
+    EXPECT_THAT(next(connection, v1::Envelope::kRefusal).refusal().reason(), HasSubstr("it belongs to sma3"));
+    EXPECT_EQ(instance(1)->offered, 8u);
+    EXPECT_TRUE(state(2, cmas::RowState::kActive));
+    EXPECT_EQ(instance(3)->site, "site-3");
+    EXPECT_EQ(in().rows(), 2u);
+  }
+}
+
 TEST_F(Trust, message_beyond_the_limit_is_refused_before_it_is_read) {
   serve();
   auto context = tls::client_context(authority_.issue("service-metric-agent", "f2"));
