@@ -4,7 +4,8 @@
 //
 // Way: each (slot, member) has a fixed draw, pseudo-random by CSCI-ID, and a slot's preference list are
 // the members in order of draw / weight (weighted rendezvous). A member takes at most 1/8 more slots than
-// its share; the slots it wants least go on to their next preference (bounded load).
+// its share; the slots it wants least go on to their next preference (bounded load). ring_matching.h does it at a
+// cost of slots x ln(slots), however many members: no state is kept between two rings.
 //
 // What a change moves: where members' weights change by one factor and the others stay (one instance's GAS
 // or cost, one egress' delay, members that come, members that go) slots move to the members that gain and

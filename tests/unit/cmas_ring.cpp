@@ -140,12 +140,33 @@ TEST(Ring, does_not_depend_on_the_scale_of_weights) {
     EXPECT_EQ(build_ring({{1, 3 * scale}, {2, 4 * scale}, {3, 6 * scale}}, 509).slots, ring.slots);
 }
 
-// All ingresses and all releases must agree: this pins the function itself.
-TEST(Ring, is_the_same_on_every_machine_and_run) {
-  const Ring ring = build_ring({{1, 3}, {2, 4}, {3, 6}, {77, 1.5}}, 509);
+uint64_t digest(const Ring &ring) {
   uint64_t digest = 1469598103934665603u;
   for (const uint16_t member : ring.slots) digest = (digest ^ member) * 1099511628211u;
-  EXPECT_EQ(digest, 11894470518241937836u) << "a new function moves the flows of every network at its upgrade";
+  return digest;
+}
+
+// All ingresses and all releases must agree: this pins the function itself.
+TEST(Ring, is_the_same_on_every_machine_and_run) {
+  EXPECT_EQ(digest(build_ring({{1, 3}, {2, 4}, {3, 6}, {77, 1.5}}, 509)), 11894470518241937836u)
+      << "a new function moves the flows of every network at its upgrade";
+}
+
+// The digests are those of the plainest way: all draws of all members for each slot, and deferred acceptance.
+TEST(Ring, of_many_members_is_what_trying_all_of_them_on_each_slot_gives) {
+  const auto near = [](uint32_t id) { return 1.0 + id % 13; };
+  const auto far = [](uint32_t id) { return std::ldexp(1.0, static_cast<int>(id % 61) - 30); };
+  const auto ring = [](uint32_t members, uint32_t slots, auto &&weight) {
+    Members all;
+    for (uint32_t id = 1; id <= members; ++id) all.push_back({id * 7, weight(id)});
+    return digest(build_ring(all, slots));
+  };
+  EXPECT_EQ(ring(100, 16381, near), 17500398511955028477u);
+  EXPECT_EQ(ring(300, 251, near), 7339289804054482639u) << "more members than slots";
+  EXPECT_EQ(ring(1'000, 65537, near), 3209815664627791136u);
+  EXPECT_EQ(ring(1'000, 65537, far), 5577319815419110188u);
+  EXPECT_EQ(ring(12'000, 65537, near), 3995419631369124913u);
+  EXPECT_EQ(ring(12'000, 65537, far), 14339611213480679501u) << "most members have a share of nothing";
 }
 
 TEST(Ring, no_member_holds_more_than_an_eighth_above_its_share) {
@@ -300,6 +321,10 @@ TEST(Quantise, gives_a_slot_to_each_member_with_weight) {
   EXPECT_EQ(quantise({{1, 1e9}, {2, 1e-9}, {3, 0}}, 10), (std::vector<uint32_t>{9, 1, 0}));
 }
 
+TEST(Quantise, members_of_next_to_no_weight_take_from_those_with_most) {
+  EXPECT_EQ(quantise({{1, 5e9}, {2, 4e9}, {3, 1}, {4, 1}, {5, 1}}, 9), (std::vector<uint32_t>{3, 3, 1, 1, 1}));
+}
+
 TEST(Quantise, sums_to_the_slots_for_random_weights) {
   std::mt19937 random(5);
   std::uniform_real_distribution<double> exponent(-140, 140);
@@ -349,6 +374,19 @@ TEST(RingKeeper, small_moves_that_add_up_change_the_ring) {
   bool changed = false;
   for (double weight = 1.0; weight < 1.4; weight += 0.02) changed |= keeper.update({{1, weight}, {2, 1.0}});
   EXPECT_TRUE(changed);
+}
+
+TEST(RingKeeper, after_any_changes_keeps_what_a_restart_would_build) {
+  std::mt19937 random(12);
+  RingKeeper keeper(0);
+  Members members = random_members(random, 150);
+  for (int step = 0; step < 60; ++step) {
+    auto &member = members[random() % members.size()];
+    member.weight = random() % 5 ? member.weight * (0.5 + static_cast<double>(random() % 8) / 4) : 0;
+    if (random() % 10 == 0) members.push_back({200'000 + static_cast<uint32_t>(step), 2});
+    keeper.update(members, 150);
+    EXPECT_EQ(keeper.ring().slots, build_ring(members, static_cast<uint32_t>(keeper.ring().slots.size())).slots);
+  }
 }
 
 TEST(RingKeeper, same_factor_on_all_weights_changes_nothing) {
