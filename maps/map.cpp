@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <fstream>
 
+#include "maps/contract.h"
+
 namespace catsbpf::maps {
 
 namespace {
@@ -111,6 +113,13 @@ Mapping &Mapping::operator=(Mapping &&other) noexcept {
 
 Mapping::~Mapping() {
   if (memory_) munmap(memory_, bytes_);
+}
+
+Error misshaped(const Map &map, size_t element_bytes) {
+  return Error{"map " + map.name() + " is of another layout: " + describe(map.shape()) + "; layout " +
+                   std::to_string(CATSBPF_LAYOUT) + " of this program has elements of " +
+                   std::to_string(element_bytes) + " bytes there",
+               kOtherPinsHint};
 }
 
 int possible_cpus() {

@@ -88,6 +88,12 @@ class Mapping {
   size_t bytes_ = 0;
 };
 
+// The way out where pins are of another layout, or of another build that calls its layout the same.
+inline constexpr const char *kOtherPinsHint =
+    "the pins and the traffic are untouched; use the catsbpfd and catsbpf that made them, or give them up (and all "
+    "flows) with `catsbpfd --uninstall`";
+Error misshaped(const Map &map, size_t element_bytes);
+
 // An array map as memory. `T` as in contract.h; `const T` maps it read-only.
 template <class T>
 class Array {
@@ -99,8 +105,7 @@ class Array {
   // A table of the programs is one value (bpf/tables.h), of many `T`.
   static Result<Array> map(const Map &map) {
     if (map.shape().value_bytes % sizeof(T) != 0 || (map.shape().value_bytes != sizeof(T) && map.shape().entries != 1))
-      return Error{"map " + map.name() + " has values of " + std::to_string(map.shape().value_bytes) +
-                   " bytes, expected " + std::to_string(sizeof(T))};
+      return misshaped(map, sizeof(T));
     auto mapping = Mapping::map(map, std::is_const_v<T> ? Access::kReadOnly : Access::kReadWrite);
     if (!mapping) return mapping.error();
     Array array;

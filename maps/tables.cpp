@@ -115,9 +115,12 @@ Result<> PinnedTables::check_layout() const {
   uint32_t layout = 0;
   if (value.size() >= sizeof layout) std::memcpy(&layout, value.data(), sizeof layout);
   if (layout == CATSBPF_LAYOUT) return done();
+  if (layout == 0)
+    return Error{"pins at " + directory_ + " are not complete",
+                 "catsbpfd is making them, or died while it did: start it (again)"};
   return Error{"pins at " + directory_ + " have layout " + std::to_string(layout) + ", this program knows layout " +
                    std::to_string(CATSBPF_LAYOUT),
-               "use the catsbpf of the catsbpfd that made them"};
+               kOtherPinsHint};
 }
 
 Result<> PinnedTables::map_all() {

@@ -64,8 +64,7 @@ Result<> check_layout(const std::string &pin_directory) {
   return Error{
       "map control pinned at " + pin_directory + " has layout " + std::to_string(layout) +
           ", this catsbpfd has layout " + std::to_string(CATSBPF_LAYOUT),
-      "the pins and the traffic are untouched; run the catsbpfd that made them, or give them up (and all flows) "
-      "with `catsbpfd --uninstall`"};
+      maps::kOtherPinsHint};
 }
 
 // Once. Error::code EWOULDBLOCK: another agent has it. The directory is opened each time: its name may be another
@@ -152,8 +151,7 @@ Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory)
       return Error{
           "map " + name + " pinned at " + pin_directory + " is " + maps::describe(found->shape()) +
               ", this catsbpfd (layout " + std::to_string(CATSBPF_LAYOUT) + ") needs " + maps::describe(declared),
-          "the pins and the traffic are untouched; run the catsbpfd that made them, or give them up (and all flows) "
-          "with `catsbpfd --uninstall`"};
+          maps::kOtherPinsHint};
     pinned.emplace_back(map, std::move(*found));
   }
   for (auto &[declared, found] : pinned) {

@@ -274,6 +274,11 @@ TEST_F(TakeoverTest, pins_of_another_layout_are_refused_and_traffic_is_left_alon
     auto tables = maps::Tables::open(pins);
     ASSERT_FALSE(tables.ok());
     EXPECT_NE(tables.error().what.find("layout 999"), std::string::npos);
+    EXPECT_EQ(tables.error().hint, refused.error().hint) << "one way out, whoever looks";
+    set_layout(0);
+    auto half_made = maps::Tables::open(pins);
+    ASSERT_FALSE(half_made.ok());
+    EXPECT_EQ(half_made.error().what, "pins at " + pins + " are not complete");
     set_layout(CATSBPF_LAYOUT);
 
     // The same layout number, but a map of another shape.
@@ -287,6 +292,12 @@ TEST_F(TakeoverTest, pins_of_another_layout_are_refused_and_traffic_is_left_alon
               std::string::npos)
         << misshaped.error().what;
     EXPECT_EQ(xdp_program_id("c0"), id);
+    auto unreadable = maps::Tables::open(pins);
+    ASSERT_FALSE(unreadable.ok());
+    EXPECT_EQ(unreadable.error().what, "map paths is of another layout: array, key 4, value 64, 7 entries; layout " +
+                                           std::to_string(CATSBPF_LAYOUT) + " of this program has elements of " +
+                                           std::to_string(sizeof(maps::path)) + " bytes there");
+    EXPECT_EQ(unreadable.error().hint, refused.error().hint);
     ASSERT_EQ(rename(aside.c_str(), pin.c_str()), 0);
   }
   EXPECT_EQ(traffic.stop(), 0) << "of " << traffic.sent();
