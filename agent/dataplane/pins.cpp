@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -51,20 +52,32 @@ maps::MapShape declared_shape(const bpf_map *map) {
           bpf_map__max_entries(map), bpf_map__map_flags(map)};
 }
 
-Result<> check_layout(const std::string &pin_directory) {
+// The layout of what is pinned, which is ours. 0: an agent died while it made the pins; nothing is attached to them.
+// Empty: none is said.
+Result<std::optional<uint32_t>> check_layout(const std::string &pin_directory) {
+  std::optional<uint32_t> none;
   auto control = maps::Map::open_pinned(maps::map_pin(pin_directory, "control"), maps::Access::kReadOnly);
-  if (!control) return control.error().code == ENOENT ? done() : Result<>(control.error());
+  if (!control && control.error().code == ENOENT) return none;
+  if (!control) return control.error();
   std::vector<char> value(std::max<size_t>(control->shape().value_bytes, sizeof(uint32_t)));
   const uint32_t index = 0;
-  if (auto read = control->read(&index, value.data()); !read) return read;
+  if (auto read = control->read(&index, value.data()); !read) return read.error();
   uint32_t layout = 0;
   std::memcpy(&layout, value.data(), sizeof layout);
-  // 0: an agent died while it made the pins; nothing is attached to them.
-  if (layout == CATSBPF_LAYOUT || layout == 0) return done();
-  return Error{
-      "map control pinned at " + pin_directory + " has layout " + std::to_string(layout) +
-          ", this catsbpfd has layout " + std::to_string(CATSBPF_LAYOUT),
-      maps::kOtherPinsHint};
+  if (layout == CATSBPF_LAYOUT || layout == 0) return std::optional(layout);
+  return Error{"map control pinned at " + pin_directory + " has layout " + std::to_string(layout) +
+                   ", this catsbpfd has layout " + std::to_string(CATSBPF_LAYOUT),
+               maps::kOtherPinsHint};
+}
+
+// What goes with a map whose pin is gone while the others are there.
+std::string loss_of(const std::string &map) {
+  if (map == "flows") return "flows begin anew: each takes an instance as a new flow does";
+  if (map == "secret") return "flows begin anew: their entries are not found under a new secret";
+  if (map == "flow_records") return "flows go on, but their addresses and counts are forgotten";
+  if (map == "sessions") return "granted requests steer nothing until they are programmed again";
+  if (map == "outcomes" || map.ends_with("_counters")) return "its counts begin at 0";
+  return "what it says is programmed again";
 }
 
 // Once. Error::code EWOULDBLOCK: another agent has it. The directory is opened each time: its name may be another
@@ -130,7 +143,9 @@ Result<> keep_pin_directory(const std::string &path, Fd &lock) {
 }
 
 Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory) {
-  if (auto checked = check_layout(pin_directory); !checked) return checked;
+  const auto layout = check_layout(pin_directory);
+  if (!layout) return layout.error();
+  std::vector<std::string> missing;
   std::vector<std::pair<bpf_map *, maps::Map>> pinned;
   bpf_map *map = nullptr;
   bpf_object__for_each_map(map, object) {
@@ -138,8 +153,9 @@ Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory)
     if (name.empty()) continue;
     auto found = maps::Map::open_pinned(maps::map_pin(pin_directory, name), maps::Access::kReadWrite);
     if (!found) {
-      if (found.error().code == ENOENT) continue;
-      return found.error();
+      if (found.error().code != ENOENT) return found.error();
+      missing.push_back(name);
+      continue;
     }
     maps::MapShape declared = declared_shape(map);
     if (kSizedByAgent.contains(name) && declared.entries != found->shape().entries) {
@@ -148,10 +164,10 @@ Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory)
       declared.entries = found->shape().entries;
     }
     if (!(declared == found->shape()))
-      return Error{
-          "map " + name + " pinned at " + pin_directory + " is " + maps::describe(found->shape()) +
-              ", this catsbpfd (layout " + std::to_string(CATSBPF_LAYOUT) + ") needs " + maps::describe(declared),
-          maps::kOtherPinsHint};
+      return Error{"map " + name + " pinned at " + pin_directory + " is " + maps::describe(found->shape()) +
+                       ", this catsbpfd (layout " + std::to_string(CATSBPF_LAYOUT) + ") needs " +
+                       maps::describe(declared),
+                   maps::kOtherPinsHint};
     pinned.emplace_back(map, std::move(*found));
   }
   for (auto &[declared, found] : pinned) {
@@ -160,6 +176,10 @@ Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory)
     if (int error = bpf_map__reuse_fd(declared, found.fd()); error != 0)
       return system_error("cannot reuse map " + found.name(), -error);
   }
+  const bool complete = !pinned.empty() && *layout != 0U;
+  for (const std::string &name : missing)
+    if (complete)
+      log::warn("pin {} was removed and is made anew: {}", maps::map_pin(pin_directory, name), loss_of(name));
   return done();
 }
 

@@ -32,7 +32,8 @@ Result<> keep_pin_directory(const std::string &path, Fd &lock);
 
 // Compares what is pinned with what `object` declares: layout first, then each map. Maps that the agent sizes
 // (flows, flow_records, rings) keep their pinned size, which is set in `object`. Pinned maps are handed to
-// `object` for reuse. On failure nothing pinned was touched.
+// `object` for reuse; a warning says what is lost with each pin that somebody removed. On failure nothing pinned was
+// touched.
 Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory);
 
 // Pins what is not pinned yet.
