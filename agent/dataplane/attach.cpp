@@ -45,10 +45,29 @@ bool is_on(const Fd &link, uint32_t ifindex, const std::string &mode) {
   return query.attach_mode == attached_in(mode);
 }
 
-Error refused_xdp(const InterfaceOptions &interface, int code) {
+// Who is in the way, and how it goes. Links are told apart by a replacement that cannot happen: what a link holds is
+// busy for netlink, and of what netlink attached ours is not the program to be replaced.
+std::string hint_for_occupied(const std::string &interface, uint32_t ifindex, int program) {
+  LIBBPF_OPTS(bpf_xdp_query_opts, query);
+  if (bpf_xdp_query(static_cast<int>(ifindex), 0, &query) != 0) query.prog_id = 0;
+  const std::string whose = query.prog_id == 0
+                                ? std::string("another program is there")
+                                : "program " + std::to_string(query.prog_id) + " is there (`bpftool prog show id " +
+                                      std::to_string(query.prog_id) + "`)";
+  LIBBPF_OPTS(bpf_xdp_attach_opts, expected, .old_prog_fd = program);
+  const bool generic = query.attach_mode == XDP_ATTACHED_SKB;
+  const uint32_t flags = XDP_FLAGS_REPLACE | (generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
+  if (bpf_xdp_attach(static_cast<int>(ifindex), program, flags, &expected) == -EBUSY)
+    return whose +
+           ", held by a bpf_link: `bpftool link` shows the link with that program and who has it; end that, or "
+           "`bpftool link detach id LINK`";
+  return whose + ": ip link set dev " + interface + (generic ? " xdpgeneric off" : " xdp off");
+}
+
+Error refused_xdp(const InterfaceOptions &interface, uint32_t ifindex, int program, int code) {
   const std::string what = "cannot attach xdp to " + interface.name + " in " + interface.mode + " mode";
   if (code == EBUSY || code == EEXIST)
-    return system_error(what, code, "another program is there: ip link set dev " + interface.name + " xdp off");
+    return system_error(what, code, hint_for_occupied(interface.name, ifindex, program));
   if (interface.mode != "generic" && (code == EOPNOTSUPP || code == EINVAL || code == ENOTSUP))
     return system_error(what, code, "its driver has no native xdp; set `mode: generic` for this interface");
   if (code == ERANGE || code == EMSGSIZE)
@@ -111,7 +130,7 @@ Result<Fd> attach_xdp(Fd held, const InterfaceOptions &interface, uint32_t ifind
   if (held.valid()) bpf_link_detach(held.get());
   LIBBPF_OPTS(bpf_link_create_opts, options, .flags = mode_flag(interface.mode));
   Fd link(bpf_link_create(program, static_cast<int>(ifindex), BPF_XDP, &options));
-  if (!link.valid()) return refused_xdp(interface, errno);
+  if (!link.valid()) return refused_xdp(interface, ifindex, program, errno);
   return link;
 }
 

@@ -30,6 +30,13 @@ uint32_t xdp_on(const std::string &interface) {
   return id;
 }
 
+// A program that passes everything, of somebody else.
+Fd foreign_program() {
+  const bpf_insn pass[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = XDP_PASS},
+                           {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  return Fd(bpf_prog_load(BPF_PROG_TYPE_XDP, "foreign", "GPL", pass, 2, nullptr));
+}
+
 class StartTest : public KernelTest {
  protected:
   void SetUp() override {
@@ -78,6 +85,30 @@ TEST_F(StartTest, removed_pin_is_told_with_what_goes_with_it) {
     EXPECT_THAT(log.all(), Contains(AllOf(HasSubstr("pin " + pins + "/" + name + " was removed and is made anew"),
                                           HasSubstr("flows begin anew"))));
     EXPECT_TRUE(pinned(name));
+  }
+}
+
+TEST_F(StartTest, whoever_holds_the_interface_is_named_with_the_way_to_end_it) {
+  const Fd program = foreign_program();
+  ASSERT_TRUE(program.valid());
+  const int c0 = static_cast<int>(if_nametoindex("c0"));
+  const std::string number = "program " + std::to_string(agent::object_id(program.get()).id) + " is there";
+  {
+    LIBBPF_OPTS(bpf_link_create_opts, options, .flags = XDP_FLAGS_DRV_MODE);
+    const Fd link(bpf_link_create(program.get(), c0, BPF_XDP, &options));
+    ASSERT_TRUE(link.valid());
+    auto refused = open({native("c0")});
+    ASSERT_FALSE(refused.ok());
+    EXPECT_THAT(refused.error().hint, AllOf(HasSubstr(number), HasSubstr("bpftool link"), Not(HasSubstr("xdp off"))));
+    EXPECT_EQ(xdp_on("c0"), agent::object_id(program.get()).id) << "asking changed nothing";
+  }
+  for (const uint32_t mode : {XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE}) {
+    ASSERT_EQ(bpf_xdp_attach(c0, program.get(), mode, nullptr), 0);
+    auto refused = open({native("c0")});
+    ASSERT_FALSE(refused.ok());
+    EXPECT_THAT(refused.error().hint, AllOf(HasSubstr(number), HasSubstr("ip link set dev c0 xdp")));
+    EXPECT_EQ(xdp_on("c0"), agent::object_id(program.get()).id);
+    ASSERT_EQ(bpf_xdp_detach(c0, mode, nullptr), 0);
   }
 }
 
