@@ -32,17 +32,12 @@ std::string interface_of(const std::string &pin) {
 
 uint32_t mode_flag(const std::string &mode) { return mode == "generic" ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE; }
 
-int attached_in(const std::string &mode) { return mode == "generic" ? XDP_ATTACHED_SKB : XDP_ATTACHED_DRV; }
-
-// True when the XDP link still holds this interface in this mode.
-bool is_on(const Fd &link, uint32_t ifindex, const std::string &mode) {
+// The interface that an XDP link holds; 0: none (any more).
+uint32_t ifindex_of(const Fd &link) {
   bpf_link_info info{};
   uint32_t length = sizeof info;
-  if (!link.valid() || bpf_obj_get_info_by_fd(link.get(), &info, &length) != 0) return false;
-  if (info.type != BPF_LINK_TYPE_XDP || info.xdp.ifindex != ifindex) return false;
-  LIBBPF_OPTS(bpf_xdp_query_opts, query);
-  if (bpf_xdp_query(static_cast<int>(ifindex), 0, &query) != 0) return false;
-  return query.attach_mode == attached_in(mode);
+  if (!link.valid() || bpf_obj_get_info_by_fd(link.get(), &info, &length) != 0) return 0;
+  return info.type == BPF_LINK_TYPE_XDP ? info.xdp.ifindex : 0;
 }
 
 // Who is in the way, and how it goes. Links are told apart by a replacement that cannot happen: what a link holds is
@@ -117,16 +112,29 @@ std::string xdp_pin(const std::string &pin_directory, const std::string &interfa
   return maps::link_pin(pin_directory, name);
 }
 
-Fd pinned_xdp(const std::string &pin_directory, const std::string &interface) {
-  return Fd(bpf_obj_get(xdp_pin(pin_directory, interface).c_str()));
+Fd pinned_xdp(const std::string &pin_directory, uint32_t ifindex) {
+  for (const std::string &pin : list_pins(pin_directory + kLinks)) {
+    if (!pin.starts_with(kXdpPrefix)) continue;
+    Fd link(bpf_obj_get(maps::link_pin(pin_directory, pin).c_str()));
+    if (ifindex != 0 && ifindex_of(link) == ifindex) return link;
+  }
+  return Fd();
+}
+
+std::string xdp_mode(const Fd &link, uint32_t ifindex) {
+  LIBBPF_OPTS(bpf_xdp_query_opts, query);
+  if (ifindex == 0 || ifindex_of(link) != ifindex || bpf_xdp_query(static_cast<int>(ifindex), 0, &query) != 0)
+    return "";
+  if (query.attach_mode == XDP_ATTACHED_DRV) return "native";
+  return query.attach_mode == XDP_ATTACHED_SKB ? "generic" : "";
 }
 
 Result<Fd> attach_xdp(Fd held, const InterfaceOptions &interface, uint32_t ifindex, int program) {
-  if (is_on(held, ifindex, interface.mode)) {
+  if (xdp_mode(held, ifindex) == interface.mode) {
     if (bpf_link_update(held.get(), program, nullptr) == 0) return held;
     return system_error("cannot replace the xdp program on " + interface.name, errno);
   }
-  // Another mode, or an interface of that name was made anew: the link is of no use, and in the way.
+  // In another mode the link is of no use, and in the way.
   if (held.valid()) bpf_link_detach(held.get());
   LIBBPF_OPTS(bpf_link_create_opts, options, .flags = mode_flag(interface.mode));
   Fd link(bpf_link_create(program, static_cast<int>(ifindex), BPF_XDP, &options));
@@ -135,7 +143,7 @@ Result<Fd> attach_xdp(Fd held, const InterfaceOptions &interface, uint32_t ifind
 }
 
 bool xdp_in_place(const Fd &link, const InterfaceOptions &interface, uint32_t ifindex, int program) {
-  if (!is_on(link, ifindex, interface.mode)) return false;
+  if (xdp_mode(link, ifindex) != interface.mode) return false;
   LIBBPF_OPTS(bpf_xdp_query_opts, query);
   return bpf_xdp_query(static_cast<int>(ifindex), 0, &query) == 0 && query.prog_id == object_id(program).id;
 }
@@ -172,13 +180,19 @@ void detach(const std::string &pin_directory, const std::string &interface, uint
   remove_qdisc(pin_directory, ifindex);
 }
 
-std::vector<std::string> detach_others(const std::string &pin_directory, const std::vector<std::string> &keep) {
+std::vector<std::string> detach_others(const std::string &pin_directory, const std::vector<KeptInterface> &keep) {
   std::vector<std::string> gone;
   for (const std::string &pin : list_pins(pin_directory + kLinks)) {
     if (!pin.starts_with(kXdpPrefix)) continue;
-    const std::string interface = interface_of(pin);
-    if (std::find(keep.begin(), keep.end(), interface) != keep.end()) continue;
-    detach(pin_directory, interface, if_nametoindex(interface.c_str()), pinned_xdp(pin_directory, interface));
+    const std::string interface = interface_of(pin), path = maps::link_pin(pin_directory, pin);
+    if (std::any_of(keep.begin(), keep.end(), [&](const auto &kept) { return kept.first == interface; })) continue;
+    Fd link(bpf_obj_get(path.c_str()));
+    const uint32_t held = ifindex_of(link);
+    if (std::any_of(keep.begin(), keep.end(), [&](const auto &kept) { return kept.second == held; })) {
+      unlink(path.c_str());  // a former name: the link is pinned by the present one
+      continue;
+    }
+    detach(pin_directory, interface, held != 0 ? held : if_nametoindex(interface.c_str()), std::move(link));
     gone.push_back(interface);
   }
   return gone;

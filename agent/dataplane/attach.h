@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/dataplane/dataplane.h"
@@ -12,13 +13,16 @@
 
 namespace catsbpf::agent {
 
-// The XDP link that is pinned for an interface; not valid: none is.
-Fd pinned_xdp(const std::string &pin_directory, const std::string &interface);
+// The XDP link that is pinned for an interface, under whatever name: interfaces are renamed. Not valid: none is.
+Fd pinned_xdp(const std::string &pin_directory, uint32_t ifindex);
 std::string xdp_pin(const std::string &pin_directory, const std::string &interface);
 
 // Attaches `program` as XDP to the interface, in the link `held` when that still holds the interface in this
 // mode; a link of no use is detached first, which costs a moment without the program. The caller pins it.
 Result<Fd> attach_xdp(Fd held, const InterfaceOptions &interface, uint32_t ifindex, int program);
+
+// "native" or "generic" when the XDP link still holds this interface, else "".
+std::string xdp_mode(const Fd &link, uint32_t ifindex);
 
 // True when the link has the program on this interface in this mode, and packets meet it.
 bool xdp_in_place(const Fd &link, const InterfaceOptions &interface, uint32_t ifindex, int program);
@@ -36,7 +40,8 @@ Result<Fd> attach_trace(const std::string &name, int program);
 // `ifindex` 0, and an interface that is gone, are fine.
 void detach(const std::string &pin_directory, const std::string &interface, uint32_t ifindex, Fd link);
 
-// Detaches what our pins say is attached to interfaces that are not in `keep`. Returns their names.
-std::vector<std::string> detach_others(const std::string &pin_directory, const std::vector<std::string> &keep);
+// Detaches what our pins say is attached to interfaces that are not in `keep` (name and ifindex). Returns their names.
+using KeptInterface = std::pair<std::string, uint32_t>;
+std::vector<std::string> detach_others(const std::string &pin_directory, const std::vector<KeptInterface> &keep);
 
 }  // namespace catsbpf::agent

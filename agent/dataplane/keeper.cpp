@@ -22,6 +22,17 @@ std::string join(const std::vector<std::string> &words) {
   for (const std::string &word : words) all += (all.empty() ? "" : ",") + word;
   return all;
 }
+
+std::string name_of(uint32_t ifindex) {
+  char name[IF_NAMESIZE] = "";
+  return if_indextoname(ifindex, name) ? name : "";
+}
+
+// The interface of that name, else `known`, which had the name and lives under another; 0: gone.
+uint32_t index_of(const std::string &name, uint32_t known) {
+  const uint32_t named = if_nametoindex(name.c_str());
+  return named == 0 && !name_of(known).empty() ? known : named;
+}
 }  // namespace
 
 Result<> Keeper::open(const DataplaneOptions &options) {
@@ -64,19 +75,20 @@ int Keeper::program(const char *name) const { return bpf_program__fd(bpf_object_
 
 Result<> Keeper::put_in_place(bpf_object *object) {
   object_ = object;
-  std::vector<std::string> keep;
-  for (Attachment &attachment : attachments_) {
-    if (auto placed = put_in_place(attachment); !placed) return placed;
-    keep.push_back(attachment.wanted.name);
+  std::vector<Fd> held;  // all of them before the first pin is replaced: names may have changed places
+  for (const Attachment &attachment : attachments_) held.push_back(pinned_xdp(pin_directory_, attachment.ifindex));
+  std::vector<KeptInterface> keep;
+  for (size_t i = 0; i < attachments_.size(); ++i) {
+    if (auto placed = put_in_place(attachments_[i], std::move(held[i])); !placed) return placed;
+    keep.emplace_back(attachments_[i].wanted.name, attachments_[i].ifindex);
   }
   for (const std::string &name : detach_others(pin_directory_, keep))
     log::info("interface no longer configured: detached interface={}", name);
   return put_traces_in_place();
 }
 
-Result<> Keeper::put_in_place(Attachment &attachment) {
+Result<> Keeper::put_in_place(Attachment &attachment, Fd held) {
   const InterfaceOptions &wanted = attachment.wanted;
-  Fd held = pinned_xdp(pin_directory_, wanted.name);
   const bool fresh = !held.valid();
   if (auto attached = attach_slow(pin_directory_, wanted.name, attachment.ifindex, program(kSlow)); !attached)
     return attached;
@@ -113,7 +125,7 @@ std::vector<Dataplane::InterfaceView> Keeper::interfaces() const {
   std::vector<Dataplane::InterfaceView> views;
   for (const Attachment &attachment : attachments_) {
     const InterfaceOptions &wanted = attachment.wanted;
-    const uint32_t ifindex = if_nametoindex(wanted.name.c_str());
+    const uint32_t ifindex = index_of(wanted.name, attachment.ifindex);
     const bool attached = ifindex != 0 && xdp_in_place(attachment.link, wanted, ifindex, program(kFast));
     views.push_back({wanted.name, ifindex, wanted.side, attached ? wanted.mode : "detached"});
   }
@@ -135,9 +147,9 @@ void Keeper::mend() {
 }
 
 void Keeper::find_interface(Attachment &attachment) {
-  const uint32_t now = if_nametoindex(attachment.wanted.name.c_str());
+  const uint32_t now = index_of(attachment.wanted.name, attachment.ifindex);
   if (now == attachment.ifindex) return;
-  // Renamed or moved away, the old one may live on: it is none of ours any more.
+  // Moved away, or its name is another's now: the old one may live on, and is none of ours any more.
   detach(pin_directory_, attachment.wanted.name, attachment.ifindex, std::move(attachment.link));
   attachment.ifindex = now;
   attachment.anew = true;
@@ -147,6 +159,9 @@ void Keeper::mend_interface(Attachment &attachment, std::vector<std::string> &wr
   const InterfaceOptions &wanted = attachment.wanted;
   const uint32_t now = attachment.ifindex;
   if (now == 0) return wrong.push_back("interface " + wanted.name + " does not exist");
+  if (const std::string called = name_of(now); called != wanted.name)
+    wrong.push_back("interface " + wanted.name + " is called " + called + " now and keeps its programs; write `name: " +
+                    called + "` under `interfaces` in the configuration before the next start");
   std::vector<std::string> back;
   if (!slow_in_place(now, program(kSlow))) {
     if (auto attached = attach_slow(pin_directory_, wanted.name, now, program(kSlow)); attached)

@@ -43,7 +43,7 @@ class Keeper {
     int fd;
   };
   Result<> describe_all();
-  Result<> put_in_place(Attachment &attachment);
+  Result<> put_in_place(Attachment &attachment, Fd held);
   Result<> put_traces_in_place();
   void find_interface(Attachment &attachment);
   void mend_interface(Attachment &attachment, std::vector<std::string> &wrong);

@@ -88,6 +88,58 @@ TEST_F(StartTest, removed_pin_is_told_with_what_goes_with_it) {
   }
 }
 
+TEST_F(StartTest, renamed_interface_keeps_its_programs_and_is_told) {
+  CapturedLog log;
+  auto dataplane = open({native("c0"), native("u0")});
+  ASSERT_TRUE(dataplane.ok()) << dataplane.error().text();
+  (*dataplane)->mend();
+  const uint32_t program = xdp_on("c0"), ifindex = if_nametoindex("c0");
+  host->ip("link set c0 down");
+  host->ip("link set c0 name lan0");
+  host->ip("link set lan0 up");
+  for (int i = 0; i < 2; ++i) (*dataplane)->mend();
+  EXPECT_EQ(xdp_on("lan0"), program);
+  shell("tc filter show dev lan0 ingress | grep -q direct-action");
+  EXPECT_EQ((*dataplane)->interfaces()[0].ifindex, ifindex);
+  EXPECT_EQ((*dataplane)->interfaces()[0].mode, "native");
+  const auto warned = AllOf(HasSubstr("interface c0 is called lan0 now and keeps its programs"),
+                            HasSubstr("write `name: lan0` under `interfaces`"));
+  EXPECT_THAT((*dataplane)->warnings(), ElementsAre(warned));
+  const auto lines = log.all();
+  EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [](const auto &line) { return line.find("lan0") != line.npos; }),
+            1);
+
+  // Another interface takes the name: that one is meant.
+  host->ip("link set d0 down");
+  host->ip("link set d0 name c0");
+  (*dataplane)->mend();
+  EXPECT_TRUE(clean("lan0"));
+  EXPECT_NE(xdp_on("c0"), 0u);
+  EXPECT_TRUE((*dataplane)->warnings().empty());
+}
+
+TEST_F(StartTest, start_under_new_names_takes_the_programs_over) {
+  earlier_agent({native("c0"), native("u0")});
+  const uint32_t c0 = if_nametoindex("c0"), u0 = if_nametoindex("u0");
+  for (const char *change : {"c0 name x0", "u0 name c0", "x0 name u0"}) {
+    host->ip("link set " + std::string(change).substr(0, 2) + " down");
+    host->ip("link set " + std::string(change));
+  }
+  host->ip("link set d0 down");
+  earlier_agent({native("c0"), native("u0")});  // names that changed places
+  host->ip("link set u0 name lan0");
+  ASSERT_EQ(if_nametoindex("lan0"), c0);
+  ASSERT_EQ(if_nametoindex("c0"), u0);
+  earlier_agent({native("c0"), native("lan0")});
+  EXPECT_NE(xdp_on("c0"), 0u);
+  EXPECT_NE(xdp_on("lan0"), 0u);
+  EXPECT_EQ(agent::list_pins(pins + "/links").size(), 2u + 2u) << "two interfaces, two tracepoints";
+  EXPECT_TRUE(pinned("links/xdp_lan0"));
+  host->ip("link set lan0 name lan1");
+  ASSERT_TRUE(agent::uninstall_dataplane(pins).ok());
+  EXPECT_TRUE(clean("c0") && clean("lan1")) << "whatever it is called by now";
+}
+
 TEST_F(StartTest, whoever_holds_the_interface_is_named_with_the_way_to_end_it) {
   const Fd program = foreign_program();
   ASSERT_TRUE(program.valid());
