@@ -20,6 +20,7 @@
 #include "agent/netlink/changes.h"
 #include "agent/network_metrics/reflector.h"
 #include "agent/service_manager.h"
+#include "agent/view_in_force.h"
 #include "util/log.h"
 #include "util/version.h"
 
@@ -50,7 +51,6 @@ class Agent {
   Result<> start_network_metrics();
   Result<> start_service_metrics();
   Result<> start_apis();
-  std::vector<SelectorOptions::Programmed> programmed_instances() const;
   void put_configured_deliveries();
   void put_site_deliveries(const std::vector<cmas::SiteRow> &rows);
   tls::Files files() const { return {config_.tls->certificate, config_.tls->key, config_.tls->authority}; }
@@ -131,39 +131,6 @@ Result<> Agent::start_dataplane() {
   return done();
 }
 
-// By instance slot, 0..1: of the rings of the view in force.
-std::vector<double> ring_shares(const maps::Tables &tables) {
-  std::vector<double> shares(tables.instances().size(), 0);
-  const auto lines = tables.rings();
-  for (const auto &service : tables.services()) {
-    if (service.cs_id == 0) continue;
-    for (uint32_t i = 0; i < service.ring_slots; i++) {
-      const std::size_t line = service.ring_first + i / RING_LINE_SLOTS;
-      if (line >= lines.size()) break;
-      if (const uint16_t slot = lines[line].slot[i % RING_LINE_SLOTS]; slot < shares.size())
-        shares[slot] += 1.0 / service.ring_slots;
-    }
-  }
-  return shares;
-}
-
-// Those that packets are sent to by the view of the agent before this one.
-std::vector<SelectorOptions::Programmed> Agent::programmed_instances() const {
-  std::map<std::string, std::string> names;  // by tunnel address
-  for (const auto &forwarder : config_.forwarders) names[forwarder.address] = forwarder.name;
-  std::vector<SelectorOptions::Programmed> all;
-  const auto instances = tables_->instances();
-  const auto shares = ring_shares(*tables_);
-  for (std::size_t slot = 0; slot < instances.size(); slot++) {
-    const auto &instance = instances[slot];
-    if (instance.state != maps::INSTANCE_ACTIVE && instance.state != maps::INSTANCE_DRAINING) continue;
-    if (instance.path >= tables_->paths().size()) continue;
-    const auto egress = names.find(maps::format_address(tables_->paths()[instance.path].egress));
-    if (egress != names.end()) all.push_back({{instance.cs_id, instance.csci_id}, egress->second, shares[slot]});
-  }
-  return all;
-}
-
 Result<> Agent::start_selector() {
   const auto &wanted = *config_.path_selector;
   SessionServerOptions options;
@@ -188,7 +155,7 @@ Result<> Agent::start_selector() {
   selector.restart_hold = config_.restart_hold;
   selector.hold = tables_->view_header().epoch > 0;
   selector.measures = config_.has(Role::kNetworkMetricAgent);
-  selector.programmed = programmed_instances();
+  selector.programmed = instances_in_force(*tables_, config_.forwarders);
   if (auto r = take(PathSelector::open(io_, table_, *sessions_, *programmer_, selector), selector_); !r) return r;
   parts_.sessions = sessions_.get();
   parts_.selector = selector_.get();
