@@ -40,6 +40,8 @@ class Agent {
   Agent(asio::io_context &io, Config config) : io_(io), config_(std::move(config)), manager_(io), settle_(io) {}
 
   Result<> start();
+  // After a start that failed.
+  void undo();
   void reload();
   void stop();
 
@@ -295,6 +297,7 @@ Result<> Agent::start() {
     if (auto r = start_service_metrics(); !r) return r;
   if (auto r = start_apis(); !r) return r;
   if (programmer_ && !(selector_ && selector_->holding())) programmer_->release();
+  if (dataplane_) dataplane_->mend();
 
   std::string roles;
   for (const Role role : config_.roles) roles += (roles.empty() ? "" : ",") + std::string(name(role));
@@ -306,6 +309,10 @@ Result<> Agent::start() {
     for (const auto &text : warnings_view(parts_)) log::warn("{}", text);
   });
   return done();
+}
+
+void Agent::undo() {
+  if (dataplane_) dataplane_->undo();
 }
 
 void Agent::reload() {
@@ -368,7 +375,10 @@ int run(Config config) {
   if (auto set = log::set_up("catsbpfd", config.log_level); !set) return fail(set.error());
   asio::io_context io(1);
   Agent agent(io, std::move(config));
-  if (auto started = agent.start(); !started) return fail(started.error());
+  if (auto started = agent.start(); !started) {
+    agent.undo();
+    return fail(started.error());
+  }
   asio::signal_set signals(io, SIGTERM, SIGINT, SIGHUP);
   watch_signals(signals, agent);
   io.run();

@@ -79,8 +79,14 @@ class Dataplane {
   // As found in the kernel now; ifindex 0: there is no interface of that name.
   virtual std::vector<InterfaceView> interfaces() const = 0;
 
+  // Takes back what open_kernel_dataplane() made, for a start that fails later on. What an earlier agent left stays in
+  // force. To be called instead of mend(), last of all.
+  virtual void undo() {}
+
   // Compares what is attached and pinned with what should be and puts back what is missing: somebody removed
-  // it, or an interface was made anew. To be called every kMend and when a link changes.
+  // it, or an interface was made anew. An interface that was renamed keeps its programs. To be called every kMend and
+  // when a link changes. The first call, after a start that is complete, takes the programs off interfaces that are no
+  // longer configured.
   virtual void mend() {}
   // What the last mend() could not put back.
   virtual std::vector<std::string> warnings() const { return {}; }
@@ -89,7 +95,7 @@ class Dataplane {
 // Opens or creates the pinned maps and programs, takes the pin directory's lock (one agent per pin directory,
 // whatever its state directory; waits for the end of one that was killed, names one that lives), replaces the
 // programs, attaches them, arms the sweep. Refuses pins of another layout, naming both, without touching them or
-// the traffic.
+// the traffic. On failure what this call made is gone, and what an earlier agent left is in force.
 Result<std::unique_ptr<Dataplane>> open_kernel_dataplane(const DataplaneOptions &options);
 
 // Detaches and unpins everything below `pin_directory`: on purpose only (`catsbpfd --uninstall`). Run in

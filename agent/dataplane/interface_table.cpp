@@ -40,7 +40,8 @@ void write(maps::interface &entry, const DescribedInterface &interface) {
 }  // namespace
 
 // New interfaces first, old ones afterwards: packets of an interface that stays are known throughout.
-Result<> describe_interfaces(std::span<maps::interface> table, const std::vector<DescribedInterface> &interfaces) {
+Result<> describe_interfaces(std::span<maps::interface> table, const std::vector<DescribedInterface> &interfaces,
+                             Others others) {
   Result<> result = done();
   for (const DescribedInterface &interface : interfaces) {
     if (interface.ifindex == 0) continue;
@@ -54,6 +55,7 @@ Result<> describe_interfaces(std::span<maps::interface> table, const std::vector
                          " of them are steered",
                      "frames to the others follow plain routing"};
   }
+  if (others == Others::kStay) return result;
   for (maps::interface &entry : table) {
     const bool wanted =
         std::any_of(interfaces.begin(), interfaces.end(), [&](const auto &i) { return i.ifindex == entry.ifindex; });

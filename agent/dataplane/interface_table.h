@@ -21,7 +21,9 @@ struct DescribedInterface {
   std::vector<MacAddress> macs;  // its own first; none: frames are not checked
 };
 
-// Says what found no place; all else is in the table.
-Result<> describe_interfaces(std::span<maps::interface> table, const std::vector<DescribedInterface> &interfaces);
+// Says what found no place; all else is in the table. Entries of other interfaces stay or go.
+enum class Others { kStay, kGo };
+Result<> describe_interfaces(std::span<maps::interface> table, const std::vector<DescribedInterface> &interfaces,
+                             Others others);
 
 }  // namespace catsbpf::agent

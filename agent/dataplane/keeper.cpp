@@ -7,8 +7,8 @@
 
 #include "agent/dataplane/attach.h"
 #include "agent/dataplane/features.h"
-#include "agent/dataplane/interface_table.h"
 #include "agent/dataplane/pins.h"
+#include "agent/dataplane/uninstall.h"
 #include "agent/netlink/own_macs.h"
 #include "util/log.h"
 
@@ -45,12 +45,13 @@ Result<> Keeper::open(const DataplaneOptions &options) {
     if (ifindex == 0)
       return Error{"interface " + interface.name + " does not exist",
                    "see `ip link`; `interfaces` in the configuration names it"};
-    attachments_.push_back({interface, ifindex, {}, false});
+    attachments_.push_back({interface, ifindex, {}});
   }
   if (auto made = make_pin_directory(pin_directory_); !made) return made;
   auto lock = lock_pin_directory(pin_directory_, options.lock_patience);
   if (!lock) return lock.error();
   lock_ = std::move(*lock);
+  first_ = pins_nothing(pin_directory_);
   return done();
 }
 
@@ -58,17 +59,17 @@ Result<> Keeper::describe() {
   auto mapped = maps::Array<maps::interface>::open_pinned(pin_directory_, "interfaces");
   if (!mapped) return mapped.error();
   table_ = std::move(*mapped);
-  return describe_all();
+  return describe_all(Others::kStay);
 }
 
-Result<> Keeper::describe_all() {
+Result<> Keeper::describe_all(Others others) {
   const auto links = netlink_->links();
   if (!links) return links.error();
   std::vector<DescribedInterface> interfaces;
   for (const Attachment &attachment : attachments_)
     interfaces.push_back(
         {attachment.wanted.name, attachment.ifindex, attachment.wanted.side, own_macs(*links, attachment.ifindex)});
-  return describe_interfaces(table_.span(), interfaces);
+  return describe_interfaces(table_.span(), interfaces, others);
 }
 
 int Keeper::program(const char *name) const { return bpf_program__fd(bpf_object__find_program_by_name(object_, name)); }
@@ -77,30 +78,36 @@ Result<> Keeper::put_in_place(bpf_object *object) {
   object_ = object;
   std::vector<Fd> held;  // all of them before the first pin is replaced: names may have changed places
   for (const Attachment &attachment : attachments_) held.push_back(pinned_xdp(pin_directory_, attachment.ifindex));
-  std::vector<KeptInterface> keep;
-  for (size_t i = 0; i < attachments_.size(); ++i) {
+  for (size_t i = 0; i < attachments_.size(); ++i)
     if (auto placed = put_in_place(attachments_[i], std::move(held[i])); !placed) return placed;
-    keep.emplace_back(attachments_[i].wanted.name, attachments_[i].ifindex);
-  }
-  for (const std::string &name : detach_others(pin_directory_, keep))
-    log::info("interface no longer configured: detached interface={}", name);
   return put_traces_in_place();
 }
 
 Result<> Keeper::put_in_place(Attachment &attachment, Fd held) {
   const InterfaceOptions &wanted = attachment.wanted;
-  const bool fresh = !held.valid();
+  const std::string former_mode = xdp_mode(held, attachment.ifindex);
+  attachment.fresh = !held.valid();
   if (auto attached = attach_slow(pin_directory_, wanted.name, attachment.ifindex, program(kSlow)); !attached)
     return attached;
   auto link = attach_xdp(std::move(held), wanted, attachment.ifindex, program(kFast));
-  if (!link) {
-    // No pin leads to what was attached just now: nobody would find it later.
-    if (fresh) detach(pin_directory_, wanted.name, attachment.ifindex, {});
-    return link.error();
-  }
+  const Result<> attached = link ? done() : Result<>(link.error());
+  if (!link && !former_mode.empty() && former_mode != wanted.mode)  // it had to make way for the attempt
+    link = attach_xdp({}, {wanted.name, wanted.side, former_mode}, attachment.ifindex, program(kFast));
+  if (!link) return attached;
   attachment.link = std::move(*link);
   const std::string pin = xdp_pin(pin_directory_, wanted.name);
-  return is_pinned(attachment.link.get(), pin) ? done() : replace_pin(attachment.link.get(), pin);
+  if (!is_pinned(attachment.link.get(), pin))
+    if (auto pinned = replace_pin(attachment.link.get(), pin); !pinned) return pinned;
+  return attached;
+}
+
+void Keeper::undo() {
+  if (!lock_.valid()) return;  // nothing is made before
+  for (Attachment &attachment : attachments_)
+    if (attachment.fresh)
+      detach(pin_directory_, attachment.wanted.name, attachment.ifindex, std::move(attachment.link));
+  if (!first_) return;
+  if (auto removed = remove_dataplane(pin_directory_); !removed) log::warn("{}", removed.error().what);
 }
 
 // Redirect errors are tp_btf programs; the rest has a hook of its own.
@@ -137,13 +144,21 @@ void Keeper::mend() {
   if (!object_) return;
   std::vector<std::string> wrong;
   for (Attachment &attachment : attachments_) find_interface(attachment);
-  if (auto described = describe_all(); !described) wrong.push_back(described.error().what);
+  if (!std::exchange(settled_, true)) take_off_others();
+  if (auto described = describe_all(Others::kGo); !described) wrong.push_back(described.error().what);
   for (Attachment &attachment : attachments_) mend_interface(attachment, wrong);
   if (auto pinned = mend_pins(); !pinned) wrong.push_back(pinned.error().what);
   for (const std::string &text : wrong)
     if (std::find(warnings_.begin(), warnings_.end(), text) == warnings_.end()) log::warn("{}", text);
   warnings_ = std::move(wrong);
   take_libbpf_messages();  // "no such filter" and the like are no news
+}
+
+void Keeper::take_off_others() {
+  std::vector<KeptInterface> keep;
+  for (const Attachment &attachment : attachments_) keep.emplace_back(attachment.wanted.name, attachment.ifindex);
+  for (const std::string &name : detach_others(pin_directory_, keep))
+    log::info("interface no longer configured: detached interface={}", name);
 }
 
 void Keeper::find_interface(Attachment &attachment) {

@@ -2,6 +2,8 @@
 // Keeps the data plane in place while the agent runs: programs on interfaces and tracepoints, the interface
 // table, pins. In: the options and the loaded object. Out: the same found in the kernel, a log line for each
 // thing put back, a warning for each that cannot be. Open links outlive their pins, so removed pins cost nothing.
+// Until the first mend() the start may still fail: undo() takes back what it made, and nothing of an earlier agent's
+// is taken away.
 #pragma once
 
 #include <bpf/libbpf.h>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "agent/dataplane/dataplane.h"
+#include "agent/dataplane/interface_table.h"
 #include "agent/netlink/query.h"
 #include "maps/map.h"
 #include "util/fd.h"
@@ -26,6 +29,7 @@ class Keeper {
   Result<> describe();
   // Attaches and pins. `object` outlives the keeper.
   Result<> put_in_place(bpf_object *object);
+  void undo();
 
   void mend();
   const std::vector<std::string> &warnings() const { return warnings_; }
@@ -36,15 +40,17 @@ class Keeper {
     InterfaceOptions wanted;
     uint32_t ifindex = 0;  // 0: gone
     Fd link;
-    bool anew = false;  // not attached since the interface was made
+    bool anew = false;   // not attached since the interface was made
+    bool fresh = false;  // no agent before this one had attached it
   };
   struct Pin {
     std::string path;
     int fd;
   };
-  Result<> describe_all();
+  Result<> describe_all(Others others);
   Result<> put_in_place(Attachment &attachment, Fd held);
   Result<> put_traces_in_place();
+  void take_off_others();
   void find_interface(Attachment &attachment);
   void mend_interface(Attachment &attachment, std::vector<std::string> &wrong);
   Result<> mend_pins();
@@ -53,6 +59,8 @@ class Keeper {
 
   std::string pin_directory_;
   Fd lock_;
+  bool first_ = false;    // nothing was pinned before
+  bool settled_ = false;  // the start is complete
   bpf_object *object_ = nullptr;
   std::optional<NetlinkQuery> netlink_;
   maps::Array<maps::interface> table_;

@@ -90,6 +90,7 @@ class KernelDataplane final : public Dataplane {
     return reading_.jiffies + (monotonic_ns() - reading_.monotonic_ns) * hz_ / 1'000'000'000;
   }
   std::vector<InterfaceView> interfaces() const override { return keeper_.interfaces(); }
+  void undo() override { keeper_.undo(); }
   void mend() override { keeper_.mend(); }
   std::vector<std::string> warnings() const override { return keeper_.warnings(); }
 
@@ -218,7 +219,10 @@ Result<> KernelDataplane::open(const DataplaneOptions &options) {
 
 Result<std::unique_ptr<Dataplane>> open_kernel_dataplane(const DataplaneOptions &options) {
   auto dataplane = std::make_unique<KernelDataplane>();
-  if (auto opened = dataplane->open(options); !opened) return opened.error();
+  if (auto opened = dataplane->open(options); !opened) {
+    dataplane->undo();
+    return opened.error();
+  }
   return std::unique_ptr<Dataplane>(std::move(dataplane));
 }
 

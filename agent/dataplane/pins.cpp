@@ -183,6 +183,16 @@ Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory)
   return done();
 }
 
+bool pins_nothing(const std::string &pin_directory) {
+  const auto parts = list_pins(pin_directory);
+  return std::all_of(parts.begin(), parts.end(),
+                     [](const std::string &name) {
+                       const std::string part = "/" + name;
+                       return part == kPrograms || part == kLinks || part == kQdiscs;
+                     }) &&
+         list_pins(pin_directory + kLinks).empty();
+}
+
 Result<> pin_new_maps(bpf_object *object, const std::string &pin_directory) {
   bpf_map *map = nullptr;
   bpf_object__for_each_map(map, object) {

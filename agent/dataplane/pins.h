@@ -36,6 +36,9 @@ Result<> keep_pin_directory(const std::string &path, Fd &lock);
 // touched.
 Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory);
 
+// True for a pin directory that was made just now: no map and no link is in it.
+bool pins_nothing(const std::string &pin_directory);
+
 // Pins what is not pinned yet.
 Result<> pin_new_maps(bpf_object *object, const std::string &pin_directory);
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The end of a data plane, on purpose: what agents made goes, what was there before them stays.
+#include "agent/dataplane/uninstall.h"
+
 #include <unistd.h>
 
 #include <cerrno>
@@ -46,16 +48,20 @@ Result<> remove_directory(const std::string &directory) {
 
 }  // namespace
 
-Result<> uninstall_dataplane(const std::string &pin_directory, std::chrono::milliseconds lock_patience) {
-  if (access(pin_directory.c_str(), F_OK) != 0) return done();
-  auto lock = lock_pin_directory(pin_directory, lock_patience);
-  if (!lock) return lock.error();
-  collect_libbpf_messages();
+Result<> remove_dataplane(const std::string &pin_directory) {
   let_neighbours_go(pin_directory);
   detach_others(pin_directory, {});
   for (const char *part : {kLinks, kPrograms, kQdiscs, ""})
     if (auto removed = remove_directory(pin_directory + part); !removed) return removed;
   return done();
+}
+
+Result<> uninstall_dataplane(const std::string &pin_directory, std::chrono::milliseconds lock_patience) {
+  if (access(pin_directory.c_str(), F_OK) != 0) return done();
+  auto lock = lock_pin_directory(pin_directory, lock_patience);
+  if (!lock) return lock.error();
+  collect_libbpf_messages();
+  return remove_dataplane(pin_directory);
 }
 
 }  // namespace catsbpf::agent

@@ -145,6 +145,34 @@ def interface_without_native_xdp_is_named_with_the_way_out(e2e):
     assert "to lo" in said and "generic" in said and "hint:" in said, said
 
 
+def cannot_listen(value):
+    """Found out after the data plane is in place: no interface has that address."""
+    if "path_selector" in value:
+        value["path_selector"]["listen"] = "192.0.2.1:7900"
+    else:
+        value["tunnel"]["address"] = "192.0.2.1"
+
+
+@test
+def start_that_fails_late_leaves_the_data_plane_of_the_agent_before(e2e):
+    said = restart_refused(e2e, "f1", configuration(e2e, "f1", cannot_listen))
+    assert "192.0.2.1" in said, said
+
+
+@test
+def first_start_that_fails_late_leaves_nothing(e2e):
+    agent, real = e2e.agent("f3"), e2e.lab.files("f3") / "catsbpfd.yaml"
+    agent.stop()
+    e2e.run("f3", ["catsbpfd", "--config", real, "--uninstall"])
+    said = refused(e2e, "f3", configuration(e2e, "f3", cannot_listen))
+    assert "192.0.2.1" in said, said
+    assert not e2e.lab.pins("f3").exists()
+    assert "xdp" not in e2e.run("f3", ["ip", "link"]).stdout
+    assert "clsact" not in e2e.run("f3", ["tc", "qdisc"]).stdout
+    agent.start()
+    ready.cats(e2e.lab)
+
+
 def own_certificate(e2e, uri):
     """What sma3's agent says at its start when its certificate has that identity."""
     directory = e2e.lab.files("sma3")

@@ -74,6 +74,53 @@ class StartTest : public KernelTest {
   std::unique_ptr<Namespace::Inside> inside;
 };
 
+TEST_F(StartTest, first_start_that_fails_leaves_nothing) {
+  auto failed = open({native("c0"), native("u0"), native("lo")});  // lo has no native XDP
+  ASSERT_FALSE(failed.ok());
+  EXPECT_TRUE(clean("c0") && clean("u0"));
+  EXPECT_NE(access(pins.c_str(), F_OK), 0);
+}
+
+TEST_F(StartTest, first_start_that_fails_after_the_data_plane_leaves_nothing) {
+  {
+    auto dataplane = open({native("c0"), native("u0")});
+    ASSERT_TRUE(dataplane.ok()) << dataplane.error().text();
+    EXPECT_NE(xdp_on("c0"), 0u);
+    (*dataplane)->undo();
+  }
+  EXPECT_TRUE(clean("c0") && clean("u0"));
+  EXPECT_NE(access(pins.c_str(), F_OK), 0);
+}
+
+TEST_F(StartTest, start_that_fails_leaves_what_an_earlier_agent_left) {
+  earlier_agent({native("c0"), native("u0")});
+  const auto before = agent::list_pins(pins);
+  auto failed = open({native("c0"), native("d0"), native("lo")});  // u0 is no longer wanted, d0 is new
+  ASSERT_FALSE(failed.ok());
+  EXPECT_NE(xdp_on("c0"), 0u);
+  EXPECT_NE(xdp_on("u0"), 0u) << "not before the start has succeeded";
+  EXPECT_TRUE(clean("d0"));
+  EXPECT_FALSE(pinned("links/xdp_d0"));
+  EXPECT_EQ(agent::list_pins(pins), before);
+  auto table = maps::Array<maps::interface>::open_pinned(pins, "interfaces");
+  ASSERT_TRUE(table.ok());
+  const auto entries = table->span();
+  EXPECT_TRUE(std::any_of(entries.begin(), entries.end(),
+                          [](const auto &entry) { return entry.ifindex == if_nametoindex("u0"); }));
+
+  earlier_agent({native("c0"), native("d0")});
+  EXPECT_TRUE(clean("u0")) << "now it has";
+  EXPECT_NE(xdp_on("d0"), 0u);
+}
+
+TEST_F(StartTest, mode_that_does_not_work_leaves_the_former_one) {
+  earlier_agent({{"lo", maps::SIDE_CLIENT, "generic"}});
+  ASSERT_NE(xdp_on("lo"), 0u);
+  ASSERT_FALSE(open({native("lo")}).ok());
+  EXPECT_NE(xdp_on("lo"), 0u);
+  EXPECT_TRUE(pinned("links/xdp_lo"));
+}
+
 TEST_F(StartTest, removed_pin_is_told_with_what_goes_with_it) {
   CapturedLog log;
   earlier_agent({native("c0")});

@@ -329,6 +329,7 @@ TEST_F(TakeoverTest, an_interface_that_is_no_longer_configured_is_detached) {
   EXPECT_NE(xdp_program_id("u0"), 0u);
   auto second = agent::open_kernel_dataplane(dataplane_options({{"c0", maps::SIDE_CLIENT, "native"}}));
   ASSERT_TRUE(second.ok()) << second.error().text();
+  (*second)->mend();
   EXPECT_EQ(xdp_program_id("u0"), 0u);
   EXPECT_NE(xdp_program_id("c0"), 0u);
   shell("test -z \"$(tc filter show dev u0 ingress)\"");

@@ -64,8 +64,10 @@ class InterfaceTable : public ::testing::Test {
 };
 
 TEST_F(InterfaceTable, says_what_is_wanted_and_nothing_else) {
-  ASSERT_TRUE(describe_interfaces(table, {{"a", 2, maps::SIDE_CLIENT, {mac(1), mac(2), mac(3)}},
-                                          {"b", 258, maps::SIDE_UNDERLAY, {mac(4)}}})
+  ASSERT_TRUE(describe_interfaces(
+                  table,
+                  {{"a", 2, maps::SIDE_CLIENT, {mac(1), mac(2), mac(3)}}, {"b", 258, maps::SIDE_UNDERLAY, {mac(4)}}},
+                  Others::kGo)
                   .ok());
   ASSERT_TRUE(find(2) && find(258)) << "both begin at the same place";
   EXPECT_EQ(find(2)->sides, maps::SIDE_CLIENT);
@@ -74,23 +76,26 @@ TEST_F(InterfaceTable, says_what_is_wanted_and_nothing_else) {
   EXPECT_EQ(as_mac(find(2)->further_mac[1]), mac(3));
   EXPECT_EQ(find(258)->further_macs, 0);
 
-  ASSERT_TRUE(
-      describe_interfaces(table, {{"a", 0, maps::SIDE_CLIENT, {}}, {"b", 258, maps::SIDE_UNDERLAY, {mac(5)}}}).ok());
+  ASSERT_TRUE(describe_interfaces(table, {{"a", 0, maps::SIDE_CLIENT, {}}, {"b", 258, maps::SIDE_UNDERLAY, {mac(5)}}},
+                                  Others::kGo)
+                  .ok());
   EXPECT_FALSE(find(2)) << "gone";
   EXPECT_EQ(as_mac(find(258)->mac), mac(5)) << "changed";
+  ASSERT_TRUE(describe_interfaces(table, {{"c", 4, maps::SIDE_CLIENT, {}}}, Others::kStay).ok());
+  EXPECT_TRUE(find(4) && find(258)) << "others stay";
 }
 
 TEST_F(InterfaceTable, what_finds_no_place_is_named) {
   std::vector<DescribedInterface> crowd;
   for (uint32_t i = 0; i <= INTERFACE_PROBES; ++i)
     crowd.push_back({"i" + std::to_string(i), 3 + i * MAX_INTERFACES, maps::SIDE_CLIENT, {}});
-  auto described = describe_interfaces(table, crowd);
+  auto described = describe_interfaces(table, crowd, Others::kGo);
   ASSERT_FALSE(described.ok());
   EXPECT_NE(described.error().what.find("interface i8"), std::string::npos) << described.error().what;
   for (uint32_t i = 0; i < INTERFACE_PROBES; ++i) EXPECT_TRUE(find(3 + i * MAX_INTERFACES)) << i;
 
-  auto many =
-      describe_interfaces(table, {{"a", 2, maps::SIDE_CLIENT, std::vector<MacAddress>(2 + MAX_FURTHER_MACS, mac(1))}});
+  auto many = describe_interfaces(
+      table, {{"a", 2, maps::SIDE_CLIENT, std::vector<MacAddress>(2 + MAX_FURTHER_MACS, mac(1))}}, Others::kGo);
   ASSERT_FALSE(many.ok());
   EXPECT_NE(many.error().what.find("interface a has 9"), std::string::npos) << many.error().what;
   EXPECT_EQ(find(2)->further_macs, MAX_FURTHER_MACS);
