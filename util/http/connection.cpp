@@ -16,7 +16,6 @@ namespace {
 
 namespace asio = boost::asio;
 namespace beast_http = boost::beast::http;
-constexpr std::size_t kMaxHeader = 16384;
 constexpr std::chrono::seconds kRefusalTime{2};  // a connection over the limits gets no more
 
 std::string head_of(const Response &response, const std::string &framing) {

@@ -17,18 +17,25 @@ using ResponseParser = boost::beast::http::response_parser<boost::beast::http::s
 
 enum class Until { kHeader, kSomeBody, kEnd };
 
+// Of request or status line and all fields together. Beast's own limit starts anew at each part that it takes.
+constexpr std::size_t kMaxHeader = 16384;
+
 // Reads until the header, at least a part more of the body, or the whole message is parsed. end_of_stream: the
 // peer closed before the first byte.
 template <class Parser>
 boost::asio::awaitable<boost::system::error_code> read(Transport &transport, boost::beast::flat_buffer &buffer,
                                                        Parser &parser, Until until) {
   namespace http = boost::beast::http;
+  std::size_t header = 0;
   for (;;) {
     boost::system::error_code error;
     const bool at_goal = until == Until::kHeader ? parser.is_header_done() : parser.is_done();
     if (at_goal) co_return error;
     if (buffer.size() > 0) {
-      buffer.consume(parser.put(buffer.data(), error));
+      const std::size_t taken = parser.put(buffer.data(), error);
+      buffer.consume(taken);
+      if (until == Until::kHeader) header += taken;
+      if (header > kMaxHeader) co_return http::error::header_limit;
       if (error && error != http::error::need_more) co_return error;
       if (until == Until::kSomeBody && !parser.get().body().empty()) co_return boost::system::error_code{};
       if (!error) continue;
