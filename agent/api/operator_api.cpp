@@ -140,6 +140,7 @@ class Api : public OperatorApi {
   awaitable<Response> bypass(Request request) {
     v1::Bypass bypass;
     if (auto parsed = http::parse(request, bypass); !parsed) co_return http::failure(400, parsed.error());
+    if (!bypass.has_on()) co_return refusal({"on: is missing", "{\"on\": true} or {\"on\": false}", EINVAL});
     if (const auto set = parts_.programmer->set_bypass(bypass.on()); !set) co_return refusal(set.error());
     co_return http::json(bypass);
   }

@@ -355,6 +355,7 @@ class Core : public std::enable_shared_from_this<Core> {
   static asio::awaitable<http::Response> put_table(std::shared_ptr<Core> self, http::Request request) {
     v1::SiteTable table;
     if (auto parsed = http::parse(request, table); !parsed.ok()) co_return http::failure(400, parsed.error());
+    if (auto whole = check_complete(request.body, table); !whole.ok()) co_return http::failure(400, whole.error());
     auto rows = rows_of(table, self->options_.site, self->options_.resolve_service);
     if (!rows.ok()) co_return http::failure(400, rows.error());
     std::set<cmas::RowKey> keys;

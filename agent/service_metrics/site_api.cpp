@@ -76,6 +76,11 @@ cmas::SiteChange change_of(const v1::SiteDelta &delta) {
 
 }  // namespace
 
+Result<> check_complete(const std::string &body, const v1::SiteTable &table) {
+  if (table.rows_size() > 0 || body.find("\"rows\"") != std::string::npos) return done();
+  return Error{"rows: is missing", "a table without rows removes all that there are: say so by {\"rows\": []}"};
+}
+
 Result<std::vector<cmas::SiteRow>> rows_of(const v1::SiteTable &table, const std::string &site,
                                            const ResolveService &resolve) {
   if (!table.site().empty() && table.site() != site)

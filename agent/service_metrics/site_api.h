@@ -18,6 +18,9 @@ namespace catsbpf::agent {
 
 using ResolveService = std::function<std::optional<uint32_t>(const std::string &service_id)>;
 
+// `rows` may be empty but must be there: a table without it removes all.
+Result<> check_complete(const std::string &body, const v1::SiteTable &table);
+
 Result<std::vector<cmas::SiteRow>> rows_of(const v1::SiteTable &table, const std::string &site,
                                            const ResolveService &resolve);
 

@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "cmas/proto/json_types.h"
+
 namespace catsbpf {
 
 namespace {
@@ -195,11 +197,13 @@ std::string to_json(const Message &message, bool pretty) {
 
 Result<> from_json(const std::string &text, google::protobuf::Message &message) {
   message.Clear();
+  const std::string not_one = "not a " + message.GetDescriptor()->name() + ": ";
+  if (const auto checked = check_json_types(text, *message.GetDescriptor()); !checked.ok())
+    return Error{not_one + checked.error().what, checked.error().hint};
   const auto status = google::protobuf::util::JsonStringToMessage(text, &message);
   if (status.ok()) return done();
   const std::string why = in_our_words(std::string(status.message()));
-  return Error{"not a " + message.GetDescriptor()->name() + ": " + why,
-               fields_of(type_at(*message.GetDescriptor(), why.substr(0, why.find(": "))))};
+  return Error{not_one + why, fields_of(type_at(*message.GetDescriptor(), why.substr(0, why.find(": "))))};
 }
 
 }  // namespace catsbpf

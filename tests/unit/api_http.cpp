@@ -142,6 +142,18 @@ TEST_F(Apis, status_says_what_runs_and_what_is_off) {
   EXPECT_THAT(status.json["warnings"].dump(), HasSubstr("path to f3 (10.255.0.3) is unresolved"));
 }
 
+TEST_F(Apis, bypass_wants_to_be_told_on_or_off) {
+  for (const auto *body : {"{}", R"({"on":null})", R"({"on":"yes"})", R"({"on":1})"}) {
+    ASSERT_TRUE(programmer_.set_bypass(true));
+    const auto answer = ask("PUT", "/v1/bypass", body);
+    EXPECT_EQ(answer.status, 400) << body;
+    EXPECT_THAT(answer.json["error"].get<std::string>(), HasSubstr("on: ")) << body;
+    EXPECT_TRUE(programmer_.bypass()) << body;
+  }
+  EXPECT_EQ(ask("PUT", "/v1/bypass", R"({"on":false})").json["on"], false);
+  EXPECT_FALSE(programmer_.bypass());
+}
+
 TEST_F(Apis, tables_are_listed_with_everything_about_them) {
   const auto service = ask("GET", "/v1/services").json["services"][0];
   EXPECT_EQ(service["locators"], Json({"10.99.0.1 tcp 80"}));

@@ -146,6 +146,19 @@ TEST_F(Agent, errors_of_a_table_name_row_and_field) {
   EXPECT_EQ(table().rows_size(), 0);
 }
 
+TEST_F(Agent, all_rows_go_only_when_the_table_says_that_it_has_none) {
+  start();
+  put_table();
+  for (const auto *body : {"{}", R"({"site":"site-2"})"}) {
+    const auto answer = call("PUT", "/v1/table", body);
+    EXPECT_EQ(answer.status, 400);
+    EXPECT_THAT(answer.body, HasSubstr("rows: is missing"));
+  }
+  EXPECT_EQ(table().rows_size(), 2);
+  EXPECT_EQ(call("PUT", "/v1/table", R"({"rows":[]})").status, 200);
+  EXPECT_EQ(table().rows_size(), 0);
+}
+
 TEST_F(Agent, service_id_is_resolved_where_the_agent_knows_the_catalogue) {
   start([](auto &options) {
     options.resolve_service = [](const std::string &id) {
