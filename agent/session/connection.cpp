@@ -158,10 +158,7 @@ void Connection::written(bool failed) {
 }
 
 void Connection::set_deadline(std::chrono::milliseconds after, std::string reason) {
-  deadline_.expires_after(after);
-  deadline_.async_wait([self = shared_from_this(), reason = std::move(reason)](error_code cancelled) {
-    if (!cancelled) self->close(reason);
-  });
+  deadline_.set(after, [self = shared_from_this(), reason = std::move(reason)] { self->close(reason); });
 }
 
 void Connection::supervise(std::chrono::milliseconds hold, std::function<v1::Envelope()> keep_alive,
@@ -186,10 +183,8 @@ void Connection::watch() {
     if (!writing_) send(keep_alive_());
   }
   const auto silence = heard_ + (silent_told_ ? hold_ : hold_ * 2 / 3);
-  watch_.expires_at(std::min(silence, sent_ + hold_ / 3));
-  watch_.async_wait([self = shared_from_this()](error_code cancelled) {
-    if (!cancelled) self->watch();
-  });
+  const auto next = std::min(silence, sent_ + hold_ / 3);
+  watch_.set(std::chrono::ceil<std::chrono::milliseconds>(next - now), [self = shared_from_this()] { self->watch(); });
 }
 
 void Connection::refuse(const Error &why) {
@@ -200,7 +195,7 @@ void Connection::refuse(const Error &why) {
   envelope.mutable_refusal()->set_hint(why.hint);
   send(envelope);
   refusing_ = true;
-  watch_.cancel();
+  watch_.lift();
   set_deadline(kLinger, why.what);
 }
 
@@ -208,8 +203,8 @@ void Connection::close(const std::string &reason) {
   if (closed_) return;
   closed_ = true;
   if (reason_.empty()) reason_ = reason;
-  deadline_.cancel();
-  watch_.cancel();
+  deadline_.lift();
+  watch_.lift();
   error_code ignored;
   stream_.next_layer().close(ignored);
 }
@@ -217,8 +212,7 @@ void Connection::close(const std::string &reason) {
 Error Connection::ended(const error_code &why) {
   if (!reason_.empty()) return Error{reason_};
   if (why == asio::error::eof || why == asio::ssl::error::stream_truncated) return Error{"peer closed the connection"};
-  if (why.category() == asio::error::get_ssl_category())
-    return tls::handshake_error(why, stream_.native_handle());
+  if (why.category() == asio::error::get_ssl_category()) return tls::handshake_error(why, stream_.native_handle());
   return Error{why.message(), {}, why.value()};
 }
 

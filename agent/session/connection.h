@@ -6,7 +6,6 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include <chrono>
 #include <deque>
@@ -15,6 +14,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/session/deadline.h"
 #include "cmas/proto/session.pb.h"
 #include "util/result.h"
 #include "util/tls/identity.h"
@@ -47,7 +47,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // ---- time ----
   // Closes with `reason` when it is still set then.
   void set_deadline(std::chrono::milliseconds after, std::string reason);
-  void clear_deadline() { deadline_.cancel(); }
+  void clear_deadline() { deadline_.lift(); }
   // Sends `keep_alive()` after a third of `hold` without a message of ours, calls `silent` after two
   // thirds without one of the peer's, closes after the whole.
   void supervise(std::chrono::milliseconds hold, std::function<v1::Envelope()> keep_alive,
@@ -70,7 +70,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   boost::asio::ssl::stream<boost::asio::ip::tcp::socket> stream_;
   std::shared_ptr<boost::asio::ssl::context> context_;  // outlives the stream's use of it
-  boost::asio::steady_timer deadline_, watch_;
+  Deadline deadline_, watch_;
   std::string peer_;
   std::string reason_;  // why we end it
   std::deque<std::string> queue_;

@@ -20,14 +20,13 @@ milliseconds lesser(milliseconds mine, uint32_t theirs_ms) { return std::min(min
 
 Origin::Origin(asio::any_io_executor io, const SessionServerOptions &options, SessionServerOptions::Agent agent,
                cmas::WholeTable &table, const OriginCallbacks &callbacks)
-    : io_(io),
-      options_(options),
+    : options_(options),
       agent_(std::move(agent)),
       table_(table),
       callbacks_(callbacks),
       reservations_(io, options, agent_.name),
-      freeze_timer_(io),
-      withdraw_timer_(io) {}
+      freeze_deadline_(io),
+      withdraw_deadline_(io) {}
 
 Result<uint32_t> Origin::admit(const v1::Open &open) const {
   if (open.name() != agent_.name)
@@ -83,14 +82,16 @@ asio::awaitable<void> Origin::serve(std::shared_ptr<Connection> connection, v1::
 // without one are the same silence, its time runs on.
 void Origin::silence_began(milliseconds withdraw_after) {
   if (std::exchange(silent_, true)) return;
-  if (rows_ == Rows::kInUse) after(freeze_timer_, options_.freeze_after, &Origin::freeze);
-  if (rows_ == Rows::kInUse || rows_ == Rows::kFrozen) after(withdraw_timer_, withdraw_after, &Origin::withdraw);
+  if (rows_ == Rows::kInUse)
+    freeze_deadline_.set(options_.freeze_after, [self = shared_from_this()] { self->freeze(); });
+  if (rows_ == Rows::kInUse || rows_ == Rows::kFrozen)
+    withdraw_deadline_.set(withdraw_after, [self = shared_from_this()] { self->withdraw(); });
 }
 
 void Origin::silence_ended() {
   silent_ = false;
-  freeze_timer_.cancel();
-  withdraw_timer_.cancel();
+  freeze_deadline_.lift();
+  withdraw_deadline_.lift();
 }
 
 void Origin::began(std::shared_ptr<Connection> connection, const v1::Open &open, uint32_t version) {
@@ -228,14 +229,6 @@ void Origin::lost(const std::string &reason) {
   silence_began(silent >= hold_ ? milliseconds{0} : hold_);
 }
 
-void Origin::after(asio::steady_timer &timer, milliseconds delay, void (Origin::*action)()) {
-  timer.expires_after(delay);
-  timer.async_wait([weak = weak_from_this(), action](boost::system::error_code cancelled) {
-    const auto self = weak.lock();
-    if (!cancelled && self && !self->stopped_) ((*self).*action)();
-  });
-}
-
 void Origin::freeze() {
   if (rows_ != Rows::kInUse) return;
   rows_ = Rows::kFrozen;
@@ -250,7 +243,7 @@ void Origin::thaw() {
 }
 
 void Origin::withdraw() {
-  freeze_timer_.cancel();
+  freeze_deadline_.lift();
   rows_ = Rows::kWithdrawn;
   log::warn("rows withdrawn peer={} site={} rows={}", agent_.name, agent_.site, receiver_.rows().size());
   touched(table_.withdraw(agent_.name));
@@ -297,8 +290,8 @@ v1::SessionStatus Origin::status() const {
 
 void Origin::stop() {
   stopped_ = true;
-  freeze_timer_.cancel();
-  withdraw_timer_.cancel();
+  freeze_deadline_.lift();
+  withdraw_deadline_.lift();
   reservations_.stop();
   if (connection_) {
     connection_->set_source(nullptr);

@@ -5,13 +5,13 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "agent/session/connection.h"
+#include "agent/session/deadline.h"
 #include "agent/session/reservations.h"
 #include "agent/session/session_record.h"
 #include "agent/session/session_server.h"
@@ -61,12 +61,10 @@ class Origin : public std::enable_shared_from_this<Origin> {
   void freeze();
   void thaw();
   void withdraw();
-  void after(boost::asio::steady_timer &timer, std::chrono::milliseconds delay, void (Origin::*action)());
   void touched(const cmas::WholeTable::Services &services);
 
   enum class Rows { kNone, kInUse, kFrozen, kWithdrawn };
 
-  boost::asio::any_io_executor io_;
   const SessionServerOptions &options_;
   SessionServerOptions::Agent agent_;
   cmas::WholeTable &table_;
@@ -74,7 +72,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   cmas::DeltaReceiver receiver_;
   std::shared_ptr<Connection> connection_;  // null: down
   Reservations reservations_;
-  boost::asio::steady_timer freeze_timer_, withdraw_timer_;
+  Deadline freeze_deadline_, withdraw_deadline_;  // of the silence
   std::vector<std::string> egresses_;
   std::chrono::milliseconds hold_{0};
   Rows rows_ = Rows::kNone;
