@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include <algorithm>
+#include <sstream>
 
 #include "cli/format.h"
 #include "cli/verbs/verbs.h"
@@ -88,7 +89,10 @@ constexpr Verb kVerbs[] = {
 };
 
 void print(std::ostream &err, const Error &error) {
-  err << "error: " << printable(error.what) << "\n";
+  std::istringstream lines(error.what);  // a file has one problem a line, each with its own hint
+  std::string line;
+  for (bool first = true; std::getline(lines, line); first = false)
+    err << (first ? "error: " : "") << printable(line) << "\n";
   if (!error.hint.empty()) err << "hint: " << printable(error.hint) << "\n";
 }
 

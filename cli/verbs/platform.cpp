@@ -30,15 +30,22 @@ std::string computing_time_text(const v1::ComputingTime &time) {
          " ms";
 }
 
-Result<Exit> put(Context &context, const std::string &file) {
+Result<Exit> put(Context &context, const std::string &path) {
   v1::Service service;
-  if (const auto read = read_message_file(file, service); !read) return read.error();
-  if (service.service_id().empty()) return Error{file + ": service_id is missing", "every service has a Service ID"};
+  auto file = read_message_file(path, service);
+  if (!file) return file.error();
+  if (service.service_id().empty()) {
+    file->problem("service_id", "is missing", "every service has a Service ID");
+    return file->error();
+  }
   const Call call{.api = Api::platform,
                   .method = "PUT",
                   .path = "/v1/services/" + url_encoded(service.service_id()),
                   .body = to_json(service)};
-  return show_answer<v1::Service>(context, call);
+  const auto stored = ask<v1::Service>(context, call);
+  if (!stored) return file->placed(stored.error());
+  show(context, *stored);
+  return Exit::done;
 }
 
 Result<Exit> remove(Context &context, const std::string &id) {

@@ -34,15 +34,20 @@ std::string render_rows(const Rows &rows, const Layout &layout) {
 
 Result<Exit> table(Context &context, const Arguments &arguments) {
   Call call{.api = Api::site, .path = "/v1/table"};
-  if (const auto file = arguments.text("file")) {
+  if (const auto path = arguments.text("file")) {
     v1::SiteTable value;
-    if (const auto read = read_message_file(*file, value); !read) return read.error();
+    auto file = read_message_file(*path, value);
+    if (!file) return file.error();
+    if (file->line_of("rows") == 0) {
+      file->problem("rows", "is missing", "rows: [] is a table that removes all rows");
+      return file->error();
+    }
     call.method = "PUT";
     call.body = to_json(value);
     // The answer to a put is the delta that it makes; what people want to see is the table.
     const auto reply = context.remote.call(call);
     if (!reply) return reply.error();
-    if (!reply->good()) return reply->error();
+    if (!reply->good()) return file->placed(reply->error());
   }
   return show_answer<v1::SiteTable>(context, {.api = Api::site, .path = "/v1/table"});
 }

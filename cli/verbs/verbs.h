@@ -4,6 +4,7 @@
 
 #include "cli/context.h"
 #include "cli/from_maps.h"
+#include "cmas/platform/yaml_file.h"
 #include "cmas/proto/service.pb.h"
 
 namespace catsbpf::cli {
@@ -58,7 +59,7 @@ std::string json(const Granted &granted);
 ServiceNames service_names(Context &context);
 // The CS-ID of a service given by Service ID or number; fails where a Service ID is not known.
 Result<uint32_t> cs_id_of(const std::string &service, const ServiceNames &names);
-// A file (YAML or JSON, "-": standard input) as a message.
-Result<> read_message_file(const std::string &file, google::protobuf::Message &message);
+// A file (YAML or JSON, "-": standard input) as a message; knows on which line each field stands.
+Result<cmas::YamlFile> read_message_file(const std::string &path, google::protobuf::Message &message);
 
 }  // namespace catsbpf::cli

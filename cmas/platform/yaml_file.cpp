@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+
+#include "cmas/proto/json.h"
 
 namespace catsbpf::cmas {
 
@@ -21,7 +24,8 @@ class YamlFile::Reader {
   explicit Reader(YamlFile &file) : file_(file) {}
 
   void message(const YAML::Node &node, const std::string &path, Message &into) {
-    if (!node.IsMap()) return wrong(node, path, "must be a mapping (key: value)", "");
+    if (!node.IsMap())
+      return wrong(node, path, "must be a mapping (key: value)", "the fields are " + names(*into.GetDescriptor()));
     std::set<std::string> seen;
     for (const auto &entry : node) {
       const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "?";
@@ -30,7 +34,7 @@ class YamlFile::Reader {
       if (!field) {
         wrong(entry.first, name, "is not a field", "the fields are " + names(*into.GetDescriptor()));
       } else if (!seen.insert(key).second) {
-        wrong(entry.first, name, "stands there twice", "");
+        wrong(entry.first, name, "stands there twice", "keep one of them");
       } else {
         file_.lines_[name] = entry.first.Mark().line + 1;
         value(entry.second, name, into, *field);
@@ -56,7 +60,7 @@ class YamlFile::Reader {
       return message(
           node, path,
           field.is_repeated() ? *reflection->AddMessage(&into, &field) : *reflection->MutableMessage(&into, &field));
-    if (!node.IsScalar()) return wrong(node, path, "must be a single value", "");
+    if (!node.IsScalar()) return wrong(node, path, "must be a single value", "write it on the line of its name");
     const std::string &text = node.Scalar();
     switch (field.cpp_type()) {
       case FieldDescriptor::CPPTYPE_STRING:
@@ -73,7 +77,8 @@ class YamlFile::Reader {
       case FieldDescriptor::CPPTYPE_DOUBLE:
         return number<double>(node, path, [&](auto n) { reflection->SetDouble(&into, &field, n); });
       case FieldDescriptor::CPPTYPE_BOOL:
-        if (text != "true" && text != "false") return wrong(node, path, "'" + text + "' is neither true nor false", "");
+        if (text != "true" && text != "false")
+          return wrong(node, path, "'" + text + "' is neither true nor false", "write true or false");
         return reflection->SetBool(&into, &field, text == "true");
       default: return wrong(node, path, "has a type that files cannot give", "");
     }
@@ -84,8 +89,10 @@ class YamlFile::Reader {
     const std::string &text = node.Scalar();
     T result{};
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), result);
-    if (error == std::errc{} && end == text.data() + text.size()) return set(result);
-    wrong(node, path, "'" + text + "' is not a " + (std::is_integral_v<T> ? "whole number from 0 on" : "number"), "");
+    const bool finite = std::is_integral_v<T> || std::isfinite(static_cast<double>(result));
+    if (error == std::errc{} && end == text.data() + text.size() && finite) return set(result);
+    wrong(node, path, "'" + text + "' is not a " + (std::is_integral_v<T> ? "whole number from 0 on" : "number"),
+          "write digits alone, without a unit");
   }
 
   void wrong(const YAML::Node &node, const std::string &path, const std::string &reason, const std::string &hint) {
@@ -104,15 +111,20 @@ class YamlFile::Reader {
 
 void YamlFile::read(Message &message) {
   std::error_code error;
-  if (std::filesystem::is_directory(path_, error)) return problem("", "is a directory");
+  if (std::filesystem::is_directory(path_, error)) return problem("", "is a directory", "name a file in it");
   std::ifstream stream(path_);
   if (!stream) return problem("", std::strerror(errno));
+  read(message, stream);
+}
+
+void YamlFile::read(Message &message, std::istream &stream) {
   try {
     const YAML::Node root = YAML::Load(stream);
-    if (root.IsNull()) return problem("", "is empty");
+    if (root.IsNull()) return problem("", "is empty", fields_of(*message.GetDescriptor()));
     Reader(*this).message(root, "", message);
   } catch (const YAML::Exception &broken) {
-    problems_.push_back({broken.mark.line + 1, "", "not YAML: " + broken.msg, ""});
+    problems_.push_back({broken.mark.line + 1, "", "not YAML: " + broken.msg,
+                         "check the brackets, and the blanks at the beginning of this line and the one before"});
   }
 }
 
@@ -127,6 +139,13 @@ int YamlFile::line_of(std::string field) const {
 
 void YamlFile::problem(const std::string &field, const std::string &reason, const std::string &hint) {
   if (!unread_.contains(field)) problems_.push_back({line_of(field), field, reason, hint});
+}
+
+Error YamlFile::placed(const Error &error) const {
+  const int line = line_of(error.what.substr(0, error.what.find(": ")));
+  Error placed = error;
+  if (line > 0) placed.what = path_ + ":" + std::to_string(line) + ": " + error.what;
+  return placed;
 }
 
 Error YamlFile::error() const {

@@ -5,6 +5,7 @@
 
 #include <google/protobuf/message.h>
 
+#include <istream>
 #include <map>
 #include <set>
 #include <string>
@@ -20,12 +21,15 @@ class YamlFile {
 
   // Fills the message. What does not fit becomes problems (see error()).
   void read(google::protobuf::Message &message);
+  void read(google::protobuf::Message &message, std::istream &stream);
 
   // A problem at a field, on the line where it, or the nearest thing around it, stands.
   void problem(const std::string &field, const std::string &reason, const std::string &hint = {});
   bool ok() const { return problems_.empty(); }
   // All problems in order of lines, each followed by its hint.
   Error error() const;
+  // What somebody else says of a field ("rows[1].cost: ..."), with the file and the line where it stands.
+  Error placed(const Error &error) const;
   int line_of(std::string field) const;
 
  private:

@@ -10,6 +10,7 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
+using testing::StartsWith;
 
 Reply reply(const google::protobuf::Message &message, int status = 200) { return {status, to_json(message), {}}; }
 
@@ -312,6 +313,62 @@ TEST_F(CliFiles, a_broken_file_is_refused_with_its_place) {
   EXPECT_FALSE(read_message_file("/nonexistent/file", table).ok());
 }
 
+TEST_F(CliFiles, each_problem_of_a_file_stands_on_its_line_with_field_reason_and_hint) {
+  FakeRemote remote;
+  const auto ran = run_command("site table --file " + write("site: s\n"
+                                                            "rows:\n"
+                                                            "- {service_id: AR1, csci_id: 1, gas: -1}\n"
+                                                            "- service_id: AR1\n"
+                                                            "  cost: free\n"
+                                                            "  draining: yes\n"
+                                                            "  prize: 3\n"
+                                                            "  egresses: f2\n"
+                                                            "  cost: 2\n"),
+                               remote, nullptr);
+  EXPECT_EQ(ran.exit, Exit::failed);
+  EXPECT_TRUE(remote.calls.empty());
+  EXPECT_THAT(
+      ran.err,
+      StartsWith("error: " + name_ +
+                 ":3: rows[0].gas: '-1' is not a whole number from 0 on\nhint: write digits alone, without a unit\n" +
+                 name_ + ":5: rows[1].cost: 'free' is not a number\nhint: write digits alone, without a unit\n" +
+                 name_ + ":6: rows[1].draining: 'yes' is neither true nor false\nhint: write true or false\n" + name_ +
+                 ":7: rows[1].prize: is not a field\nhint: the fields are service_id, "));
+  EXPECT_THAT(ran.err, HasSubstr(name_ + ":8: rows[1].egresses: must be a list\nhint: "));
+  EXPECT_THAT(ran.err, HasSubstr(name_ + ":9: rows[1].cost: stands there twice\n"));
+}
+
+TEST_F(CliFiles, a_file_without_rows_does_not_remove_them) {
+  FakeRemote remote;
+  for (const auto *text : {"{}", "site: s2\n", "", "# nothing\n", "- csci_id: 1\n", "just words\n"}) {
+    const auto ran = run_command("site table --file " + write(text), remote, nullptr);
+    EXPECT_EQ(ran.exit, Exit::failed) << text;
+    EXPECT_THAT(ran.err, StartsWith("error: " + name_)) << text;
+  }
+  EXPECT_TRUE(remote.calls.empty());
+}
+
+TEST_F(CliFiles, a_directory_is_refused) {
+  FakeRemote remote;
+  for (const auto *verb : {"site table --file ", "platform put "}) {
+    const auto ran = run_command(verb + testing::TempDir(), remote, nullptr);
+    EXPECT_EQ(ran.exit, Exit::failed);
+    EXPECT_EQ(ran.err, "error: " + testing::TempDir() + ": is a directory\nhint: name a file in it\n");
+  }
+}
+
+TEST_F(CliFiles, what_the_server_refuses_is_shown_on_its_line) {
+  FakeRemote remote;
+  remote.replies["PUT /v1/table"] = {
+      400, R"({"error":"rows[1].contact: 'here' is no address","hint":"write it without port"})", {}};
+  const auto text = "rows:\n- csci_id: 1\n- csci_id: 2\n  contact: here\n";
+  EXPECT_EQ(run_command("site table --file " + write(text), remote, nullptr).err,
+            "error: " + name_ + ":4: rows[1].contact: 'here' is no address\nhint: write it without port\n");
+  remote.replies["PUT /v1/services/A"] = {400, R"({"error":"cs_id: belongs to AR1","hint":"take another"})", {}};
+  EXPECT_EQ(run_command("platform put " + write("service_id: A\ncs_id: 1\n"), remote, nullptr).err,
+            "error: " + name_ + ":2: cs_id: belongs to AR1\nhint: take another\n");
+}
+
 TEST_F(CliFiles, platform_put_goes_to_the_services_own_path) {
   FakeRemote remote;
   v1::Service service;
@@ -325,7 +382,7 @@ TEST_F(CliFiles, platform_put_goes_to_the_services_own_path) {
   EXPECT_EQ(service.locators(0).prefix(), "10.99.0.1");
   const auto ran = run_command("platform put " + write("cs_id: 1"), remote, nullptr);
   EXPECT_EQ(ran.exit, Exit::failed);
-  EXPECT_THAT(ran.err, HasSubstr("service_id is missing"));
+  EXPECT_THAT(ran.err, HasSubstr("service_id: is missing"));
 }
 
 TEST(CliVerbs, platform_watch_prints_changes) {

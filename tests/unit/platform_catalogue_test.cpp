@@ -71,6 +71,7 @@ TEST_F(PlatformFiles, catalogue_tells_all_problems_with_their_lines) {
                     "    cs_id: 2\n"
                     "    locators: [{prefix: 10.0.0.1}]\n"),
             "c.yaml:3: services[0].cs_id: 'many' is not a whole number from 0 on\n"
+            "hint: write digits alone, without a unit\n"
             "c.yaml:4: services[0].colour: is not a field\n"
             "hint: the fields are service_id, cs_id, service_name, input, service_description, service_running_code, "
             "computing_requirement, storage_requirement, computing_time, software_dependency, locators, affinity, "
@@ -86,9 +87,11 @@ TEST_F(PlatformFiles, catalogue_tells_all_problems_with_their_lines) {
 }
 
 TEST_F(PlatformFiles, catalogue_that_is_no_catalogue_is_told_as_such) {
-  EXPECT_EQ(refused("a: [b"), "c.yaml:1: not YAML: end of sequence flow not found");
-  EXPECT_EQ(refused(""), "c.yaml: is empty");
-  EXPECT_EQ(refused("- a\n"), "c.yaml:1: must be a mapping (key: value)");
+  EXPECT_EQ(refused("a: [b"),
+            "c.yaml:1: not YAML: end of sequence flow not found\n"
+            "hint: check the brackets, and the blanks at the beginning of this line and the one before");
+  EXPECT_EQ(refused(""), "c.yaml: is empty\nhint: fields of ServiceCatalogue: services, revision");
+  EXPECT_EQ(refused("- a\n"), "c.yaml:1: must be a mapping (key: value)\nhint: the fields are services, revision");
   EXPECT_EQ(refused("services: 3\n"),
             "c.yaml:1: services: must be a list\nhint: write [a, b] or lines that begin with '- '");
   EXPECT_THAT(load_catalogue(folder_.file("none.yaml")).error().what,
