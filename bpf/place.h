@@ -304,7 +304,8 @@ __noinline __u64 try_insert(struct place_request *r, __u32 at, __u32 state_and_s
 	return lives;
 }
 
-/* The flow has an entry: keeps its slot, or moves it where the slot is dead or it leaves the bypass. */
+/* The flow has an entry: keeps its slot, or moves it where the slot is dead or it leaves the bypass. Returns the
+ * slot, a negative outcome, or 0: the entry is the flow's no more (another CPU inserted it and lost), look again. */
 __noinline int keep_or_move(struct place_request *r, __u32 candidate, __u32 cs_id)
 {
 	struct flow_counters *counters = counters_of_flows();
@@ -322,7 +323,7 @@ __noinline int keep_or_move(struct place_request *r, __u32 candidate, __u32 cs_i
 	word = READ_ONCE(entry->word);
 	slot = word & FLOW_SLOT_MASK;
 	if (!same_flow(word, r->hash))
-		return -OUTCOME_path_down;
+		return 0;
 	if (slot == SLOT_PLAIN && (r->bypass || !r->syn))
 		return -OUTCOME_bypassed;
 	if (slot != SLOT_PLAIN && is_alive(slot, cs_id))
@@ -340,10 +341,19 @@ __noinline int keep_or_move(struct place_request *r, __u32 candidate, __u32 cs_i
 		return (int)(chosen & FLOW_SLOT_MASK);
 	}
 	word = READ_ONCE(entry->word); /* another CPU moved it first */
-	return same_flow(word, r->hash) && word & FLOW_SLOT_MASK ? (int)(word & FLOW_SLOT_MASK) : -OUTCOME_path_down;
+	return same_flow(word, r->hash) ? (int)(word & FLOW_SLOT_MASK) : 0;
 }
 
-/* Returns the slot (| PLACED_NEW), or a negative outcome. */
+/* Where a new flow goes, once: nowhere under bypass. 0: no instance takes it. */
+static __always_inline int choose(struct place_request *r, __u32 *chosen)
+{
+	if (!r->bypass && !*chosen)
+		*chosen = select_slot(r);
+	return r->bypass || *chosen;
+}
+
+/* Returns the slot (| PLACED_NEW), or a negative outcome. A flow over which CPUs race for longer than we look
+ * follows the ring untracked. */
 __noinline int place_flow(struct place_request *request)
 {
 	const struct service_record *service;
@@ -357,13 +367,15 @@ __noinline int place_flow(struct place_request *request)
 		__u32 found = survey_lines(request->hash);
 		__u64 lives;
 
-		if ((found & 0xf) < CANDIDATES)
-			return keep_or_move(request, found & 0xf, service->cs_id);
-		if (!request->bypass && !chosen) {
-			chosen = select_slot(request);
-			if (!chosen)
-				return -OUTCOME_no_instance;
+		if ((found & 0xf) < CANDIDATES) {
+			int kept = keep_or_move(request, found & 0xf, service->cs_id);
+
+			if (kept)
+				return kept;
+			continue;
 		}
+		if (!choose(request, &chosen))
+			return -OUTCOME_no_instance;
 		lives = try_insert(request, found >> 4 & 0xf, chosen, service->timeout);
 		if (!lives)
 			continue;
@@ -371,6 +383,8 @@ __noinline int place_flow(struct place_request *request)
 			chosen = (__u32)lives;
 		break;
 	}
+	if (!choose(request, &chosen))
+		return -OUTCOME_no_instance;
 	if (!(chosen & FLOW_SLOT_MASK))
 		return -OUTCOME_bypassed;
 	return (int)((chosen & FLOW_SLOT_MASK) | PLACED_NEW);
