@@ -29,6 +29,7 @@ Origin::Origin(asio::any_io_executor io, const SessionServerOptions &options, Se
       withdraw_deadline_(io) {}
 
 Result<uint32_t> Origin::admit(const v1::Open &open) const {
+  if (auto checked = cmas::check(open); !checked.ok()) return checked.error();
   if (open.name() != agent_.name)
     return Error{"open names '" + open.name() + "', its certificate names '" + agent_.name + "'",
                  "set `node` to the name in the certificate"};

@@ -289,6 +289,7 @@ TEST(DeltaReceiver, absurd_snapshot_changes_nothing) {
   refused([](v1::Snapshot &s) { s.mutable_rows(0)->set_csci_id(0); });
   refused([](v1::Snapshot &s) { s.mutable_rows(0)->set_offered(kMaxGas + 1); });
   refused([](v1::Snapshot &s) { s.mutable_rows(0)->add_egresses(""); });
+  refused([](v1::Snapshot &s) { s.mutable_rows(0)->add_egresses("f 2"); });
   refused([](v1::Snapshot &s) {
     for (uint32_t id = 2; id <= kMaxRows + 1; ++id) *s.add_rows() = wire_row(id, {9, id});
   });

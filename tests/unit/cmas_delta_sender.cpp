@@ -207,7 +207,7 @@ TEST(DeltaSender, largest_snapshot_fits_a_message) {
     rows.push_back(row({4'000'000'000u + id, 4'000'000'000u + id}, kMaxGas, 1.0 / 3));
     rows.back().row.access_delay = kMaxAccessDelay;
     rows.back().row.draining = true;
-    rows.back().row.egresses.assign(kMaxEgresses, std::string(kMaxEgressName, 'f'));
+    rows.back().row.egresses.assign(kMaxEgresses, std::string(kMaxName, 'f'));
   }
   ASSERT_TRUE(site.replace(rows).ok());
   DeltaSender sender(site, std::numeric_limits<uint64_t>::max());

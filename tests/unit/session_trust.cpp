@@ -128,6 +128,30 @@ TEST_F(Trust, another_function_set_is_refused) {
   expect_refusal(answer_to([](v1::Open &open) { open.set_function_set("min-max/mean"); }), "min-max/mean");
 }
 
+TEST_F(Trust, open_beyond_the_limits_is_refused_naming_field_limit_and_value) {
+  const std::string endless(100'000, 'x');
+  serve();
+  const auto refusal = [&](std::function<void(v1::Open &)> change) {
+    return answer_to(std::move(change)).refusal().reason();
+  };
+  EXPECT_EQ(refusal([&](v1::Open &open) { open.set_site(endless); }),
+            "cannot take the open: length of site 100000 is outside 1..63");
+  EXPECT_EQ(refusal([&](v1::Open &open) { open.set_name(endless); }),
+            "cannot take the open: length of name 100000 is outside 1..63");
+  EXPECT_EQ(refusal([&](v1::Open &open) { open.set_function_set(endless); }),
+            "cannot take the open: length of function_set 100000 is outside 0..63");
+  EXPECT_EQ(refusal([&](v1::Open &open) { open.add_egresses(endless); }),
+            "cannot take the open: length of an egress name 100000 is outside 1..63");
+  EXPECT_EQ(refusal([&](v1::Open &open) { open.add_egresses("f3\nsession up"); }),
+            "cannot take the open: an egress name has a character that no name has");
+  EXPECT_EQ(refusal([&](v1::Open &open) {
+              for (int i = 2; i <= 5; ++i) open.add_egresses("f" + std::to_string(i));
+            }),
+            "cannot take the open: number of egresses 5 is outside 0..4");
+  EXPECT_EQ(server_->refused(), 6u);
+  for (const auto &line : log_.all()) EXPECT_LT(line.size(), 1'000u) << "what a peer sends is not echoed into the log";
+}
+
 TEST_F(Trust, versions_without_overlap_are_refused_naming_both_ranges) {
   serve();
   expect_refusal(answer_to([](v1::Open &open) {
