@@ -128,13 +128,13 @@ class Api : public OperatorApi {
     co_return finished ? http::json(parts_.selector->requests().list()) : refusal(finished.error());
   }
 
-  awaitable<Response> drains(Request) { co_return http::json(parts_.selector->drains()); }
+  awaitable<Response> drains(Request) { co_return http::json(drains_view(parts_)); }
 
   awaitable<Response> drain(Request request) {
     v1::Drain drain;
     if (auto parsed = http::parse(request, drain); !parsed) co_return http::failure(400, parsed.error());
     const auto result = parts_.selector->drain(drain, request.method == "POST");
-    co_return result ? http::json(parts_.selector->drains()) : refusal(result.error());
+    co_return result ? http::json(drains_view(parts_)) : refusal(result.error());
   }
 
   awaitable<Response> bypass(Request request) {

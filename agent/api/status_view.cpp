@@ -94,6 +94,9 @@ std::vector<std::string> warnings_view(const Parts &parts) {
       if (view.ifindex != 0 && view.mode == "detached")
         all.push_back("no program is attached to interface " + view.name + ": its packets go by plain routing");
   }
+  const auto drains = parts.selector ? drains_view(parts) : v1::DrainList{};
+  for (const auto &service : drains.unserved())
+    all.push_back("drains leave " + service + " no instance: its new flows follow plain routing");
   if (parts.service_metrics && !parts.service_metrics->trouble().empty())
     all.push_back("what the site sends is refused, for it cannot be stored: " + parts.service_metrics->trouble());
   for (const auto &interface : parts.config->interfaces)

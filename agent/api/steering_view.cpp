@@ -141,6 +141,20 @@ v1::PathList paths_view(const Parts &parts) {
   return list;
 }
 
+v1::DrainList drains_view(const Parts &parts) {
+  v1::DrainList list = parts.selector->drains();
+  for (const auto &[cs_id, service] : parts.selector->table().services()) {
+    const auto candidates = parts.selector->table().candidates(cs_id);
+    const auto is = [](cmas::RowState state) {
+      return [state](const cmas::Candidate &candidate) { return candidate.state == state; };
+    };
+    if (std::ranges::any_of(candidates, is(cmas::RowState::kDraining)) &&
+        std::ranges::none_of(candidates, is(cmas::RowState::kActive)))
+      list.add_unserved(service.service_id());
+  }
+  return list;
+}
+
 v1::RingList rings_view(const Parts &parts) {
   v1::RingList list;
   if (parts.tables) list.set_view_epoch(parts.tables->view_header().epoch);

@@ -50,7 +50,7 @@ Result<cmas::Request> wish_of(const v1::ServiceRequest &request) {
     return invalid("cost", "must be a finite number that is not negative", "leave it out for the lowest cost");
   if (!std::isfinite(request.delay_ms()) || request.delay_ms() < 0 || request.delay_ms() > 1e9)
     return invalid("delay_ms", "must be from 0 to 1000000000", "0, or leave it out, for any delay");
-  if (request.delay_ms() > 0) wish.delay = cmas::Micros(std::llround(request.delay_ms() * 1000));
+  if (request.delay_ms() > 0) wish.delay = cmas::Micros(std::max(std::llround(request.delay_ms() * 1000), 1LL));
   return wish;
 }
 
@@ -117,14 +117,26 @@ class Refusals {
   void add(uint32_t csci_id, const std::string &why, const std::string &told) {
     const bool first = count_++ == 0;
     reason_ += (first ? "csci " : "; csci ") + std::to_string(csci_id) + ": " + why;
-    told_ += (first ? "candidate " : "; candidate ") + std::to_string(count_) + ": " + told;
+    const auto same = std::find_if(told_.begin(), told_.end(), [&](const auto &one) { return one.first == told; });
+    if (same != told_.end())
+      ++same->second;
+    else
+      told_.emplace_back(told, 1);
   }
   const std::string &reason() const { return reason_; }
-  const std::string &told() const { return told_; }
+  // Without CSCI-IDs, for the client: "free 0 < 1 asked (2 instances); no path leads to it (1 instance)".
+  std::string told() const {
+    std::string all;
+    for (const auto &[why, count] : told_)
+      all +=
+          (all.empty() ? "" : "; ") + why + " (" + std::to_string(count) + (count == 1 ? " instance)" : " instances)");
+    return all;
+  }
 
  private:
   std::size_t count_ = 0;
-  std::string reason_, told_;
+  std::string reason_;
+  std::vector<std::pair<std::string, std::size_t>> told_;
 };
 
 // A request that is being answered counts like a grant until it is one.

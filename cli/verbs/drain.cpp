@@ -41,7 +41,12 @@ std::string render(const v1::DrainList &list, const Layout &layout) {
     else
       table.row({"egress", drain.egress(), "all"});
   }
-  return table.render(layout);
+  std::string unserved;
+  for (const auto &service : list.unserved()) unserved += (unserved.empty() ? "" : ", ") + service;
+  if (!unserved.empty())
+    unserved =
+        wrap(printable("no instance is left for " + unserved + ": new flows follow plain routing"), layout.width, 0);
+  return table.render(layout) + unserved;
 }
 
 Result<Exit> drain(Context &context, const Arguments &arguments) {

@@ -45,11 +45,11 @@ def refused_request_is_told_why_and_what_to_do(e2e):
     for wanted, why in (({"gas": 90}, "< 90 asked"), ({"delay_ms": 0.001}, "> 1 us asked")):
         refused = client.call("POST", "/v1/requests", {"service_id": "AR1"} | wanted)
         assert refused.status == 409 and refused.json["success"] is False, refused.body
-        assert refused.json["error"].count(why) == 2 and refused.json["hint"], refused.body
+        assert why in refused.json["error"] and "instance" in refused.json["error"] and refused.json["hint"], refused.body
         assert "csci" not in refused.json["error"].lower(), "which instances there are stays with the ingress"
     client.close()
     said = e2e.run("client", ["catsbpf", "request", "AR1", "--gas", "90"], check=False)
-    assert said.returncode == 1 and "candidate 2: " in said.stderr and "hint: " in said.stderr, said
+    assert said.returncode == 1 and "< 90 asked" in said.stderr and "hint: " in said.stderr, said
     for words, field in ((["--gas", "0"], "gas 0"), (["--lease", "0"], "lease_s 0")):
         said = e2e.run("client", ["catsbpf", "request", "AR1", *words], check=False)
         assert said.returncode == 1 and f"request: {field}" in said.stderr and "hint: leave it out" in said.stderr, said

@@ -57,6 +57,12 @@ TEST_F(Requests, refused_by_one_owner_the_next_candidate_is_asked) {
   EXPECT_EQ(owners_.asked.size(), 2u);
 }
 
+TEST_F(Requests, delay_of_less_than_a_microsecond_is_no_delay_at_all) {
+  v1::ServiceRequest asked;
+  asked.set_delay_ms(0.0001);
+  EXPECT_EQ(agent::wish_of(asked)->delay, cmas::Micros(1));
+}
+
 TEST_F(Requests, nobody_grants_and_every_reason_is_told) {
   open();
   figure1();
@@ -67,7 +73,7 @@ TEST_F(Requests, nobody_grants_and_every_reason_is_told) {
   EXPECT_THAT(outcome->reason, HasSubstr("csci 1: free 0 < 1"));
   EXPECT_THAT(outcome->reason, HasSubstr("csci 3: real delay 21 ms > 15 ms asked"));
   EXPECT_EQ(outcome->told,
-            "candidate 1: its site does not grant it at the moment; candidate 2: real delay 21 ms > 15 ms asked")
+            "its site does not grant it at the moment (1 instance); real delay 21 ms > 15 ms asked (1 instance)")
       << "CSCI-IDs stay with the ingress";
   EXPECT_THAT(programmer_.sessions, IsEmpty());
 }
