@@ -96,14 +96,21 @@ void print(std::ostream &err, const Error &error) {
   if (!error.hint.empty()) err << "hint: " << printable(error.hint) << "\n";
 }
 
-// The first word that is neither a global option nor the value of one.
+// Options of one name take a value with all verbs, or with none.
+bool takes_value(const std::string &word) {
+  const auto in = [&](std::span<const OptionSpec> options) {
+    return std::any_of(options.begin(), options.end(),
+                       [&](const auto &option) { return option.placeholder && word.substr(2) == option.name; });
+  };
+  return in(global_options()) ||
+         std::any_of(std::begin(kVerbs), std::end(kVerbs), [&](const Verb &verb) { return in(verb.options); });
+}
+
+// The first word that is neither an option, of whatever verb, nor the value of one.
 std::size_t verb_position(const std::vector<std::string> &words) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (!words[i].starts_with("--")) return i;
-    const auto options = global_options();
-    const auto option =
-        std::find_if(options.begin(), options.end(), [&](const auto &o) { return words[i].substr(2) == o.name; });
-    if (option != options.end() && option->placeholder) ++i;
+    if (takes_value(words[i])) ++i;
   }
   return words.size();
 }

@@ -21,6 +21,7 @@ struct Known {
 constexpr Known kKnown[] = {
     {"control", decoders::control, "layout view bypass hz heartbeat icmp_source4~ icmp_source6~"},
     {"interfaces", decoders::interfaces, "index ifindex name sides"},
+    {"own_addresses", decoders::own_addresses, "address~"},
     {"view_headers", decoders::view_headers, "side epoch published_ns locator_seed lengths4 lengths6"},
     {"locators", decoders::locators, "index prefix~ kind protocol port_min port_max target next"},
     {"services", decoders::services,

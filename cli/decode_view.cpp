@@ -30,6 +30,13 @@ Result<> interfaces(const Tables &tables, Rows &rows) {
   return done();
 }
 
+Result<> own_addresses(const Tables &tables, Rows &rows) {
+  const auto own = tables.own_addresses();
+  if (!own) return own.error();
+  for (const maps::address &address : *own) rows.add({maps::format_address(address)});
+  return done();
+}
+
 Result<> view_headers(const Tables &tables, Rows &rows) {
   const auto &header = tables.view_header();
   rows.add({uint64_t{tables.control().view & 1}, header.epoch, header.published_ns, hex_word(header.locator_seed),

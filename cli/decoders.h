@@ -37,6 +37,7 @@ std::string hex_word(uint64_t word);
 
 Result<> control(const Tables &tables, Rows &rows);
 Result<> interfaces(const Tables &tables, Rows &rows);
+Result<> own_addresses(const Tables &tables, Rows &rows);
 Result<> view_headers(const Tables &tables, Rows &rows);
 Result<> locators(const Tables &tables, Rows &rows);
 Result<> services(const Tables &tables, Rows &rows);

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/format.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
 
 namespace catsbpf::cli {
 
-namespace {
-
-std::string fixed(double value, int digits) {
-  std::array<char, 64> text;
-  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
+std::string fixed(double value, int decimals) {
+  std::array<char, 340> text;  // the largest double has 309 digits
+  std::snprintf(text.data(), text.size(), "%.*f", decimals, value);
   return text.data();
 }
+
+namespace {
 
 // Three significant digits: 1.23, 12.3, 123. The limits are those at which rounding adds a digit.
 std::string three_digits(double value) { return fixed(value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0); }
@@ -33,6 +34,10 @@ std::string scaled(double value, const char *gap, const char *unit) {
 
 std::string si(uint64_t value) {
   return value < 10'000 ? std::to_string(value) : scaled(static_cast<double>(value), "", "");
+}
+
+std::string counted(uint64_t value, const std::string &noun) {
+  return si(value) + " " + noun + (value == 1 ? "" : "s");
 }
 
 std::string bytes(uint64_t value) {
@@ -63,6 +68,15 @@ std::string mbps(double value) {
 std::string percent(double fraction) {
   if (!(fraction >= 0)) return "-";
   return fixed(fraction * 100, 1) + "%";
+}
+
+int decimals_of(const std::vector<double> &column) {
+  constexpr int kMost = 6;
+  int decimals = 0;
+  for (const double value : column)
+    if (value > 0 && value != std::trunc(value))
+      decimals = std::max(decimals, std::clamp(2 - static_cast<int>(std::floor(std::log10(value))), 1, kMost));
+  return decimals;
 }
 
 std::string decimal(double value, int digits) {

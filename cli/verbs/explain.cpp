@@ -52,6 +52,10 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
                {"SCORE", Align::right},
                {"SHARE", Align::right}});
   bool marked = false;
+  std::vector<double> scores;
+  for (const auto &candidate : explanation.candidates())
+    if (candidate.eligible()) scores.push_back(candidate.score());
+  const int decimals = decimals_of(scores);
   for (const auto &candidate : explanation.candidates()) {
     const bool winner = explanation.csci_id() != 0 && candidate.csci_id() == explanation.csci_id();
     marked = marked || winner || !candidate.eligible();
@@ -60,7 +64,7 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
                                       : "x",
                std::to_string(candidate.csci_id()), or_dash(candidate.site()), or_dash(candidate.egress()),
                si(candidate.gas()), decimal(candidate.cost()), milliseconds(candidate.real_delay_ms()),
-               candidate.eligible() ? decimal(candidate.score(), 4) : "-", percent(candidate.share())});
+               candidate.eligible() ? fixed(candidate.score(), decimals) : "-", percent(candidate.share())});
     if (!candidate.reason().empty()) table.note(candidate.reason());
   }
   auto text = facts.render(layout);

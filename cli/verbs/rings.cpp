@@ -16,6 +16,10 @@ std::string render(const v1::RingList &list, const Layout &layout) {
                {"SLOTS", Align::right},
                {"SHARE", Align::right},
                {""}});
+  std::vector<double> weights;
+  for (const auto &ring : list.rings())
+    for (const auto &member : ring.members()) weights.push_back(member.weight());
+  const int decimals = decimals_of(weights);
   for (const auto &ring : list.rings()) {
     auto service = service_label(ring.service_id(), ring.cs_id());
     auto slots = std::to_string(ring.slots());
@@ -24,7 +28,7 @@ std::string render(const v1::RingList &list, const Layout &layout) {
       const auto bar =
           static_cast<std::size_t>(std::lround(std::max(0.0, std::min(1.0, member.share())) * kBarColumns));
       table.row({service, slots, std::to_string(member.csci_id()),
-                 member.weight() < 0 ? "-" : decimal(member.weight(), 4), std::to_string(member.slots()),
+                 member.weight() < 0 ? "-" : fixed(member.weight(), decimals), std::to_string(member.slots()),
                  percent(member.share()), std::string(bar, '#')});
       service.clear();
       slots.clear();

@@ -49,15 +49,15 @@ std::string render(const v1::Status &status, const Layout &layout) {
                                              : epoch + ", published " + duration(status.view_age_s()) + " ago");
   if (!status.programming().empty()) facts.add("programming", status.programming());
   facts.add("bypass", status.bypass() ? "on: new flows follow plain routing" : "off");
-  facts.add("steering", std::to_string(status.services()) + " services, " + std::to_string(status.instances()) +
-                            " instances, " + std::to_string(status.paths()) + " paths");
+  facts.add("steering", counted(status.services(), "service") + ", " + counted(status.instances(), "instance") + ", " +
+                            counted(status.paths(), "path"));
   facts.add("flows", si(status.flows()) + " of " + si(status.flow_capacity()));
   if (status.agent_running()) {
     facts.add("platform", or_dash(status.platform()));
     facts.add("sessions",
               std::to_string(status.sessions_up()) + " of " + std::to_string(status.sessions_configured()) + " up");
   }
-  facts.add("alarms", status.alarms() == 0 ? "none" : si(status.alarms()) + " packets, see catsbpf outcomes");
+  facts.add("alarms", status.alarms() == 0 ? "none" : counted(status.alarms(), "packet") + ", see catsbpf outcomes");
   for (const auto &warning : status.warnings()) facts.add("warning", warning);
   auto text = facts.render(layout);
   if (status.interfaces_size() > 0) text += render_interfaces(status, layout);

@@ -177,7 +177,7 @@ TEST(CliRender, explanation_marks_the_winner_and_the_ineligible) {
             "instance  CSCI-ID 3\n"
             "\n"
             "   CSCI-ID  SITE    EGRESS  GAS  COST  DELAY ms  SCORE   SHARE\n"
-            "*        3  site-3  f3        9   1.5      12.5    0.5  100.0%\n"
+            "*        3  site-3  f3        9   1.5      12.5  0.500  100.0%\n"
             "    cost distance 0.5\n"
             "x        1  -       -         0     0      0.00      -    0.0%\n"
             "    free 0 < 1 asked\n"
@@ -213,7 +213,7 @@ TEST(CliRender, rings_draw_shares) {
   EXPECT_EQ(render(list, {}),
             "view epoch 7\n"
             "SERVICE  RING  CSCI-ID  WEIGHT  SLOTS  SHARE\n"
-            "AR1       251        1     2.5    126  50.0%  ###############\n"
+            "AR1       251        1    2.50    126  50.0%  ###############\n"
             "CS-ID 2     0        -       -      -      -  no instance takes new flows\n");
 }
 

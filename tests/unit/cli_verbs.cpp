@@ -218,13 +218,13 @@ TEST(CliVerbs, a_refused_request_ends_with_1) {
   v1::RequestRefusal refusal;
   refusal.set_service_id("AR1");
   refusal.set_gas(1);
-  refusal.set_error("no instance of AR1 grants the request: candidate 1: free 0 < 1 asked");
+  refusal.set_error("no instance of AR1 grants the request: free 0 < 1 asked (2 instances)");
   refusal.set_hint("ask again later");
   remote.replies["POST /v1/requests"] = {409, to_json(refusal), {}};
   const auto ran = run_command("request AR1", remote, nullptr);
   EXPECT_EQ(ran.exit, Exit::failed);
   EXPECT_THAT(ran.out, HasSubstr("success     no"));
-  EXPECT_THAT(ran.err, HasSubstr("candidate 1: free 0 < 1 asked"));
+  EXPECT_THAT(ran.err, HasSubstr("free 0 < 1 asked (2 instances)"));
   EXPECT_THAT(ran.err, HasSubstr("hint: ask again later; catsbpf explain AR1"));
   EXPECT_EQ(run_command("request AR1 --gas 0", remote, nullptr).out, ran.out);
   v1::ServiceRequest asked;
@@ -400,6 +400,30 @@ TEST(CliVerbs, platform_search_is_encoded) {
   FakeRemote remote;
   remote.replies["GET /v1/services?search=augmented%20reality"] = reply(v1::ServiceCatalogue{});
   EXPECT_EQ(run_command("platform search augmented reality", remote, nullptr).exit, Exit::done);
+}
+
+TEST(CliVerbs, options_may_stand_before_the_verb) {
+  FakeRemote remote;
+  const auto tables = two_sites();
+  const auto after = run_command("flows --limit 3 --count", remote, &tables);
+  const auto before = run_command("--limit 3 --json flows --count", remote, &tables);
+  EXPECT_EQ(after.exit, Exit::done);
+  EXPECT_EQ(before.exit, Exit::done) << before.err;
+  const auto alien = run_command("--gas 3 flows", remote, &tables);
+  EXPECT_EQ(alien.exit, Exit::usage);
+  EXPECT_THAT(alien.err, HasSubstr("usage: catsbpf flows "));
+}
+
+TEST(CliVerbs, a_drain_that_leaves_a_service_no_instance_says_so) {
+  FakeRemote remote;
+  v1::DrainList list;
+  list.add_drains()->set_egress("f2");
+  list.add_unserved("AR1");
+  list.add_unserved("TP1");
+  remote.replies["POST /v1/drain"] = reply(list);
+  EXPECT_EQ(run_command("drain egress f2", remote, nullptr).out,
+            "DRAINED  NAME  SERVICE\negress   f2    all\n"
+            "no instance is left for AR1, TP1: new flows follow plain routing\n");
 }
 
 TEST(CliVerbs, drains_begin_end_and_list) {
