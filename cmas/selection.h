@@ -51,10 +51,9 @@ Result<Decision> select_for_request(const v1::Service &service, const std::vecto
 // caller's (see RingKeeper). Candidates not measured yet are not eligible while another one is.
 // A real delay below 1 us counts as 1 us; a cost of 0 as a tenth of the lowest cost above 0 among the
 // eligible (as 1 when none is). Fails on an unknown policy, or exponents that are negative or not finite.
+Result<std::vector<RingMember>> ring_members(const v1::Service &service, const std::vector<Candidate> &candidates);
+// The same, explained: also those that are not eligible, with all reasons (which cost more than the weights do).
 Result<Decision> weigh_for_ring(const v1::Service &service, const std::vector<Candidate> &candidates);
-
-// The members that weigh_for_ring made eligible.
-std::vector<RingMember> members_of(const Decision &decision);
 
 // R043 with decision X5: computing time of the service for `gas` slots.
 Micros computing_time(const v1::Service &service, uint32_t gas);

@@ -56,22 +56,37 @@ std::string reason_of(const Verdict &verdict) {
          text(candidate.cost);
 }
 
-}  // namespace
-
-Result<Decision> weigh_for_ring(const v1::Service &service, const std::vector<Candidate> &candidates) {
+// A verdict per candidate, in their order; those that are eligible have their weight as score.
+Result<std::vector<Verdict>> weigh(const v1::Service &service, const std::vector<Candidate> &candidates) {
   const std::string &policy = service.policy().ring();
   if (!policy.empty() && policy != "balanced") return unknown_policy(service, "ring", policy, "balanced");
   const auto exponents = exponents_of(service);
   if (!exponents) return exponents.error();
 
-  Decision decision{.policy = "balanced"};
-  decision.verdicts = judge(service, candidates, {});
-  const double cost_floor = floor_of_cost(decision.verdicts);
-  for (auto &verdict : decision.verdicts) {
-    if (!verdict.eligible) continue;
-    verdict.score = weight_of(verdict.candidate, cost_floor, *exponents);
-    verdict.reason = reason_of(verdict);
-  }
+  auto verdicts = judge(service, candidates, {});
+  const double cost_floor = floor_of_cost(verdicts);
+  for (auto &verdict : verdicts)
+    if (verdict.eligible) verdict.score = weight_of(verdict.candidate, cost_floor, *exponents);
+  return verdicts;
+}
+
+}  // namespace
+
+Result<std::vector<RingMember>> ring_members(const v1::Service &service, const std::vector<Candidate> &candidates) {
+  const auto verdicts = weigh(service, candidates);
+  if (!verdicts) return verdicts.error();
+  std::vector<RingMember> members;
+  for (const auto &verdict : *verdicts)
+    if (verdict.eligible) members.push_back({verdict.candidate.key.csci_id, verdict.score});
+  return members;
+}
+
+Result<Decision> weigh_for_ring(const v1::Service &service, const std::vector<Candidate> &candidates) {
+  auto verdicts = weigh(service, candidates);
+  if (!verdicts) return verdicts.error();
+  Decision decision{.policy = "balanced", .verdicts = std::move(*verdicts)};
+  for (auto &verdict : decision.verdicts)
+    if (verdict.eligible) verdict.reason = reason_of(verdict);
   rank(decision.verdicts, Order::kHighestScore);
   const std::size_t eligible = count_eligible(decision.verdicts);
   if (eligible == 0) {
@@ -85,13 +100,6 @@ Result<Decision> weigh_for_ring(const v1::Service &service, const std::vector<Ca
                     " instances by weight = free / (real delay x cost)";
   }
   return decision;
-}
-
-std::vector<RingMember> members_of(const Decision &decision) {
-  std::vector<RingMember> members;
-  for (const auto &verdict : decision.verdicts)
-    if (verdict.eligible) members.push_back({verdict.candidate.key.csci_id, verdict.score});
-  return members;
 }
 
 }  // namespace catsbpf::cmas

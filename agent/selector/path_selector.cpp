@@ -4,7 +4,6 @@
 #include <time.h>
 
 #include <boost/asio/post.hpp>
-#include <cmath>
 
 #include "util/log.h"
 
@@ -37,17 +36,12 @@ PathSelector::PathSelector(asio::io_context &io, cmas::WholeTable &table, Sessio
       log_timer_(io),
       hold_timer_(io),
       dead_timer_(io) {
-  std::map<cmas::RowKey, double> shares;
+  std::map<uint32_t, std::vector<Share>> shares;
   for (const auto &[key, egress, share] : options_.programmed) {
     inherited_[key.cs_id][key.csci_id] = egress;
-    shares[key] = share;
+    shares[key.cs_id].push_back({key.csci_id, share});
   }
-  for (const auto &[key, share] : shares) {
-    std::string &text = in_force_[key.cs_id];
-    if (share > 0)
-      text += (text.empty() ? "csci " : ", csci ") + std::to_string(key.csci_id) + " " +
-              std::to_string(std::lround(share * 100)) + "%";
-  }
+  for (const auto &[cs_id, all] : shares) in_force_[cs_id] = text(all);
 }
 
 Result<std::unique_ptr<PathSelector>> PathSelector::open(asio::io_context &io, cmas::WholeTable &table,
@@ -212,8 +206,7 @@ void PathSelector::log_first_shift(uint32_t cs_id) {
   const auto steering = steerings_.find(cs_id);
   if (!service || steering == steerings_.end()) return;
   const auto before = in_force_.extract(cs_id);
-  const std::string from = before.empty() || before.mapped().empty() ? "none" : before.mapped(),
-                    to = steering->second.shares();
+  const std::string from = before.empty() ? "none" : before.mapped(), to = steering->second.shares();
   if (from != to) log_shift(*service, from, to, "first view after the restart");
 }
 

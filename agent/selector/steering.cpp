@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <utility>
 
 namespace catsbpf::agent {
 
@@ -26,14 +27,45 @@ InstanceWish wish(cmas::RowState state) {
   return InstanceWish::kDraining;
 }
 
-std::string figure(double value) {
+std::string figure(double value, int digits = 4) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
+  std::snprintf(text, sizeof text, "%.*g", digits, value);
   return text;
 }
 
 std::string delay(const std::optional<cmas::Micros> &d) {
   return d ? figure(static_cast<double>(d->count()) / 1000.0) + " ms" : "unmeasured";
+}
+
+std::string percent(double share) {
+  return share >= 0.01 ? std::to_string(std::lround(share * 100)) + "%" : figure(share * 100, 1) + "%";
+}
+
+// "csci 1 free 3 -> 0, csci 2 new": of the first few instances, then how many more.
+class Sentence {
+ public:
+  void say(uint32_t csci_id, const std::string &what) {
+    if (csci_id != last_ || instances_ == 0) ++instances_;
+    last_ = csci_id;
+    if (instances_ <= kMostNamed) text_ += (text_.empty() ? "csci " : ", csci ") + std::to_string(csci_id) + " " + what;
+  }
+  std::string text(const char *nothing) const {
+    if (instances_ <= kMostNamed) return text_.empty() ? nothing : text_;
+    return text_ + ", and " + std::to_string(instances_ - kMostNamed) + " more";
+  }
+
+ private:
+  std::string text_;
+  uint32_t last_ = 0;
+  std::size_t instances_ = 0;
+};
+
+std::vector<Share> shares_of(const cmas::Ring *ring) {
+  std::vector<Share> shares;
+  for (std::size_t m = 0; ring && m < ring->members.size(); ++m)
+    shares.push_back(
+        {ring->members[m].csci_id, static_cast<double>(ring->counts[m]) / static_cast<double>(ring->slots.size())});
+  return shares;
 }
 
 // Delays move a little all the time; only what may move a ring is worth a word.
@@ -67,29 +99,34 @@ Reachable reachable(std::vector<cmas::Candidate> candidates, const std::set<std:
   return result;
 }
 
+std::string text(std::vector<Share> shares) {
+  std::erase_if(shares, [](const Share &share) { return share.share <= 0; });
+  const auto named = shares.begin() + static_cast<std::ptrdiff_t>(std::min(kMostNamed, shares.size()));
+  std::partial_sort(shares.begin(), named, shares.end(), [](const Share &a, const Share &b) {
+    return a.share != b.share ? a.share > b.share : a.csci_id < b.csci_id;
+  });
+  std::sort(shares.begin(), named, [](const Share &a, const Share &b) { return a.csci_id < b.csci_id; });
+  Sentence sentence;
+  for (auto share = shares.begin(); share != shares.end(); ++share)
+    sentence.say(share->csci_id, share < named ? percent(share->share) : "");
+  return sentence.text("none");
+}
+
 double ServiceSteering::share(uint32_t csci_id) const {
   if (!ring_ || ring_->slots.empty()) return 0;
-  for (std::size_t i = 0; i < ring_->members.size(); i++)
-    if (ring_->members[i].csci_id == csci_id)
-      return static_cast<double>(ring_->counts[i]) / static_cast<double>(ring_->slots.size());
-  return 0;
+  const auto &members = ring_->members;  // in order of csci_id
+  const auto member = std::lower_bound(members.begin(), members.end(), csci_id,
+                                       [](const auto &m, uint32_t id) { return m.csci_id < id; });
+  if (member == members.end() || member->csci_id != csci_id) return 0;
+  return static_cast<double>(ring_->counts[static_cast<std::size_t>(member - members.begin())]) /
+         static_cast<double>(ring_->slots.size());
 }
 
-std::string ServiceSteering::shares() const {
-  std::string text;
-  if (ring_)
-    for (const auto &member : ring_->members)
-      if (const double part = share(member.csci_id); part > 0)
-        text += (text.empty() ? "csci " : ", csci ") + std::to_string(member.csci_id) + " " +
-                figure(std::round(part * 100)) + "%";
-  return text.empty() ? "none" : text;
-}
+std::string ServiceSteering::shares() const { return text(shares_of(ring_.get())); }
 
 std::string ServiceSteering::differences(const std::map<uint32_t, Seen> &now) const {
-  std::string text;
-  const auto say = [&](uint32_t csci_id, const std::string &what) {
-    text += (text.empty() ? "csci " : ", csci ") + std::to_string(csci_id) + " " + what;
-  };
+  Sentence sentence;
+  const auto say = [&](uint32_t csci_id, const std::string &what) { sentence.say(csci_id, what); };
   for (const auto &[csci_id, seen] : now) {
     const auto old = seen_.find(csci_id);
     if (old == seen_.end()) {
@@ -107,22 +144,19 @@ std::string ServiceSteering::differences(const std::map<uint32_t, Seen> &now) co
   }
   for (const auto &[csci_id, seen] : seen_)
     if (!now.contains(csci_id)) say(csci_id, "withdrawn");
-  return text.empty() ? "small changes added up" : text;
+  return sentence.text("small changes added up");
 }
 
-void ServiceSteering::keep_withdrawn(const std::vector<cmas::Candidate> &candidates,
-                                     const std::set<std::string> &forwarders) {
-  for (const auto &candidate : candidates) withdrawn_.erase(candidate.key.csci_id);
+void ServiceSteering::keep_withdrawn(const std::map<uint32_t, Seen> &now, const std::set<std::string> &forwarders) {
+  std::erase_if(withdrawn_, [&](const auto &entry) { return now.contains(entry.first); });
   for (const auto &[csci_id, seen] : seen_)
-    if (seen.state != cmas::RowState::kDead && forwarders.contains(seen.egress) &&
-        std::none_of(candidates.begin(), candidates.end(), [&](const auto &c) { return c.key.csci_id == csci_id; }))
+    if (seen.state != cmas::RowState::kDead && !now.contains(csci_id) && forwarders.contains(seen.egress))
       withdrawn_[csci_id] = {seen.egress, seen.site};
   while (withdrawn_.size() > kMaxWithdrawn) withdrawn_.erase(withdrawn_.begin());
 }
 
 std::vector<WantedInstance> ServiceSteering::instances(const std::vector<cmas::Candidate> &candidates,
-                                                       const std::set<std::string> &forwarders) {
-  keep_withdrawn(candidates, forwarders);
+                                                       const std::set<std::string> &forwarders) const {
   std::vector<WantedInstance> all;
   for (const auto &candidate : candidates)
     all.push_back({candidate.key.csci_id, candidate.egress, wish(candidate.state)});
@@ -140,19 +174,19 @@ Result<ServiceSteering::Outcome> ServiceSteering::update(const v1::Service &serv
                                                          std::vector<cmas::Candidate> candidates,
                                                          const std::set<std::string> &forwarders) {
   const auto with_path = reachable(std::move(candidates), forwarders).candidates;
-  const auto decision = cmas::weigh_for_ring(service, with_path);
-  if (!decision) return decision.error();
+  const auto members = cmas::ring_members(service, with_path);
+  if (!members) return members.error();
 
   Outcome outcome;
   std::map<uint32_t, Seen> now;
   for (const auto &c : with_path) now[c.key.csci_id] = {c.gas, c.cost, c.state, c.real_delay(), c.egress, c.site};
-  const std::string before = shares();
-  const bool ring_changed = keeper_.update(cmas::members_of(*decision), with_path.size());
-  ring_ = keeper_.shared();
+  const bool ring_changed = keeper_.update(*members, with_path.size());
+  const auto before = std::exchange(ring_, keeper_.shared());
   if (ring_changed) {
-    outcome.shift = before + " -> " + shares();
+    outcome.shift = text(shares_of(before.get())) + " -> " + shares();
     outcome.why = differences(now);
   }
+  keep_withdrawn(now, forwarders);
   auto wanted = instances(with_path, forwarders);
   auto definition = definition_of(service);
   if (ring_changed || !handed_over_ || wanted != programmed_ || definition != definition_) {

@@ -16,6 +16,16 @@
 
 namespace catsbpf::agent {
 
+// What is said of a service's instances names at most so many, then "and 3 more".
+inline constexpr std::size_t kMostNamed = 8;
+
+struct Share {
+  uint32_t csci_id = 0;
+  double share = 0;  // of the ring, 0..1
+};
+// "csci 1 75%, csci 3 25%" in order of CSCI-ID, the largest ones where there are many; "none".
+std::string text(std::vector<Share> shares);
+
 class ServiceSteering {
  public:
   explicit ServiceSteering(double ring_threshold) : keeper_(ring_threshold) {}
@@ -23,7 +33,7 @@ class ServiceSteering {
   struct Outcome {
     std::optional<WantedService> wanted;  // the data plane must change
     std::string shift;                    // "csci 1 75%, csci 3 25% -> csci 3 100%", "" : new flows go as before
-    std::string why;                      // "csci 1 free 3 -> 0"
+    std::string why;                      // "csci 1 free 3 -> 0", at most kMostNamed instances
   };
   // `forwarders`: egresses to which a path is configured. Fails on a policy that does not exist; nothing changed.
   Result<Outcome> update(const v1::Service &service, std::vector<cmas::Candidate> candidates,
@@ -44,7 +54,7 @@ class ServiceSteering {
   // Share of the ring, 0..1.
   double share(uint32_t csci_id) const;
   bool in_ring(uint32_t csci_id) const { return share(csci_id) > 0; }
-  std::string shares() const;  // "csci 1 75%, csci 3 25%" or "none"
+  std::string shares() const;  // as text() has them
 
  private:
   struct Seen {  // what the last update saw of a candidate
@@ -56,8 +66,8 @@ class ServiceSteering {
   };
   std::string differences(const std::map<uint32_t, Seen> &now) const;
   std::vector<WantedInstance> instances(const std::vector<cmas::Candidate> &candidates,
-                                        const std::set<std::string> &forwarders);
-  void keep_withdrawn(const std::vector<cmas::Candidate> &candidates, const std::set<std::string> &forwarders);
+                                        const std::set<std::string> &forwarders) const;
+  void keep_withdrawn(const std::map<uint32_t, Seen> &now, const std::set<std::string> &forwarders);
 
   cmas::RingKeeper keeper_;
   std::shared_ptr<const cmas::Ring> ring_;

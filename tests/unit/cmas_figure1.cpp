@@ -92,11 +92,11 @@ TEST_F(Figure1, whole_service_table_is_exactly_the_four_rows) {
 
 TEST_F(Figure1, gas_0_at_site_2_by_one_delta_leaves_new_flows_to_site_3) {
   RingKeeper keeper;
-  keeper.update(members_of(*weigh_for_ring(*whole.service(1), whole.candidates(1))));
+  keeper.update(*ring_members(*whole.service(1), whole.candidates(1)));
   ASSERT_EQ(keeper.ring().members.size(), 2u);
   ASSERT_TRUE(site2.site.apply({1, 1}, {.gas = 0}).ok());
   EXPECT_LE(site2.advertise(), 20u) << "bytes of the delta";
-  EXPECT_TRUE(keeper.update(members_of(*weigh_for_ring(*whole.service(1), whole.candidates(1)))));
+  EXPECT_TRUE(keeper.update(*ring_members(*whole.service(1), whole.candidates(1))));
   ASSERT_EQ(keeper.ring().members.size(), 1u);
   EXPECT_EQ(keeper.ring().members[0].csci_id, 3u);
   EXPECT_EQ(whole.candidates(1)[0].state, RowState::kActive) << "flows at site 2 stay";

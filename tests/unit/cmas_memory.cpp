@@ -83,7 +83,7 @@ TEST(Memory, tables_of_a_thousand_services_and_ten_thousand_rows_stay_small) {
   const double per_ring = measure("ring of 10 members", kServices, [&] {
     auto keepers = std::make_shared<std::vector<RingKeeper>>(kServices);
     for (uint32_t cs_id = 1; cs_id <= kServices; ++cs_id)
-      (*keepers)[cs_id - 1].update(members_of(*weigh_for_ring(*whole.service(cs_id), whole.candidates(cs_id))));
+      (*keepers)[cs_id - 1].update(*ring_members(*whole.service(cs_id), whole.candidates(cs_id)));
     return keepers;
   });
   const double megabytes = (row_at_selector * kRows + (per_service + per_ring) * kServices) / 1e6;

@@ -364,11 +364,10 @@ TEST(Balanced, all_free_of_charge_compare_by_slots_and_delay) {
 }
 
 TEST(Balanced, without_free_slots_an_instance_takes_no_new_flows) {
-  const auto decision =
-      weigh_for_ring(service(), {candidate(1, 0, 2, milliseconds(1)), candidate(3, 4, 2, milliseconds(1))});
+  const std::vector<Candidate> candidates = {candidate(1, 0, 2, milliseconds(1)), candidate(3, 4, 2, milliseconds(1))};
+  const auto decision = weigh_for_ring(service(), candidates);
   EXPECT_EQ(verdict(*decision, 1).reason, "free 0 < 1 asked");
-  ASSERT_EQ(members_of(*decision).size(), 1u);
-  EXPECT_EQ(members_of(*decision)[0].csci_id, 3u);
+  EXPECT_EQ(*ring_members(service(), candidates), (std::vector<RingMember>{{3, weight(*decision, 3)}}));
   EXPECT_EQ(winner(decision), 3u);
   EXPECT_EQ(decision->rule, "balanced: all new flows go to CSCI-ID 3, the only instance that takes any");
 }
@@ -398,22 +397,22 @@ TEST(Balanced, unknown_ring_policy_is_an_error_that_names_the_known_one) {
   ASSERT_FALSE(decision.ok());
   EXPECT_EQ(decision.error().text(),
             "cannot select for AR1: ring policy 'maglev' does not exist\nhint: known ring policies: balanced");
+  EXPECT_EQ(ring_members(odd, {}).error().text(), decision.error().text());
 }
 
 TEST(Balanced, nobody_eligible_makes_an_empty_ring_with_reasons) {
   const auto decision = weigh_for_ring(service(), {candidate(1, 0, 2, milliseconds(1))});
-  EXPECT_TRUE(members_of(*decision).empty());
+  EXPECT_TRUE(ring_members(service(), {candidate(1, 0, 2, milliseconds(1))})->empty());
   EXPECT_FALSE(decision->winner);
   EXPECT_EQ(decision->rule, "no instance: CSCI-ID 1 free 0 < 1 asked");
 }
 
 TEST(Balanced, gas_0_by_delta_leaves_the_ring_to_the_other_site) {
   RingKeeper keeper;
-  keeper.update(members_of(
-      *weigh_for_ring(service(), {candidate(1, 3, 4, milliseconds(1)), candidate(3, 3, 4, milliseconds(1))})));
+  keeper.update(*ring_members(service(), {candidate(1, 3, 4, milliseconds(1)), candidate(3, 3, 4, milliseconds(1))}));
   ASSERT_EQ(keeper.ring().members.size(), 2u);
-  EXPECT_TRUE(keeper.update(members_of(
-      *weigh_for_ring(service(), {candidate(1, 0, 4, milliseconds(1)), candidate(3, 3, 4, milliseconds(1))}))));
+  EXPECT_TRUE(keeper.update(
+      *ring_members(service(), {candidate(1, 0, 4, milliseconds(1)), candidate(3, 3, 4, milliseconds(1))})));
   ASSERT_EQ(keeper.ring().members.size(), 1u);
   EXPECT_EQ(keeper.ring().members[0].csci_id, 3u);
 }

@@ -12,6 +12,7 @@ using namespace catsbpf::test;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::MatchesRegex;
 
 namespace {
 
@@ -482,6 +483,52 @@ TEST(Publications, journal_keeps_the_last_ones_and_what_they_hold) {
   EXPECT_EQ(list.publications(0).applied(1).sequence(), 4u);
   EXPECT_EQ(list.publications(2).applied(1).sequence(), 6u);
   EXPECT_EQ(journal.list(6).publications_size(), 0);
+}
+
+TEST(Shares, of_many_instances_name_the_eight_largest_and_how_many_more) {
+  EXPECT_EQ(text(std::vector<Share>{}), "none");
+  EXPECT_EQ(text({{3, 0.25}, {1, 0.75}, {2, 0}}), "csci 1 75%, csci 3 25%");
+  std::vector<Share> all;
+  for (uint32_t csci_id = 1; csci_id <= 1'000; ++csci_id) all.push_back({csci_id, csci_id % 100 == 7 ? 0.09 : 0.0001});
+  EXPECT_EQ(text(all),
+            "csci 7 9%, csci 107 9%, csci 207 9%, csci 307 9%, csci 407 9%, csci 507 9%, csci 607 9%, csci 707 9%, "
+            "and 992 more");
+  all.resize(8);
+  EXPECT_THAT(text(all), HasSubstr("csci 7 9%, csci 8 0.01%"));
+}
+
+TEST(Shares, a_shift_of_many_instances_names_eight_on_each_side_and_in_its_reason) {
+  ServiceSteering steering(0.1);
+  v1::Service service;
+  const auto update = [&](uint32_t gas, uint32_t changed) {
+    std::vector<cmas::Candidate> candidates;
+    for (uint32_t csci_id = 1; csci_id <= 20; ++csci_id)
+      candidates.push_back({.key = {1, csci_id}, .egress = "f2", .gas = csci_id <= changed ? gas : 4, .cost = 1});
+    return *steering.update(service, std::move(candidates), {"f2"});
+  };
+  EXPECT_THAT(update(4, 0).why, MatchesRegex("(csci [1-8] new, active, free 4, )+and 12 more"));
+  const auto outcome = update(9, 11);
+  EXPECT_THAT(outcome.shift,
+              MatchesRegex("(csci [0-9]+ [0-9]+%, ){8}and 12 more -> (csci [0-9]+ [0-9]+%, ){8}and 12 more"));
+  EXPECT_THAT(outcome.why, MatchesRegex("(csci [1-8] free 4 -> 9, )+and 3 more"));
+}
+
+// The cost of this was quadratic in the rows.
+TEST(Shares, withdrawn_instances_are_told_from_thousands_that_stay) {
+  ServiceSteering steering(0.1);
+  v1::Service service;
+  std::vector<cmas::Candidate> candidates;
+  for (uint32_t csci_id = 1; csci_id <= 5'000; ++csci_id)
+    candidates.push_back({.key = {1, csci_id}, .egress = "f2", .gas = 4, .cost = 1});
+  ASSERT_TRUE(steering.update(service, candidates, {"f2"}));
+  EXPECT_NEAR(steering.share(4'711), 13.0 / 65'537, 13.0 / 65'537);
+  EXPECT_GT(steering.share(4'711), 0);
+  EXPECT_EQ(steering.share(5'001), 0);
+  candidates.erase(candidates.begin() + 10, candidates.begin() + 13);
+  const auto outcome = steering.update(service, candidates, {"f2"});
+  EXPECT_EQ(steering.withdrawn().size(), 3u);
+  EXPECT_EQ(outcome->why, "csci 11 withdrawn, csci 12 withdrawn, csci 13 withdrawn");
+  EXPECT_EQ(outcome->wanted->instances.size(), 5'000u);
 }
 
 }  // namespace
