@@ -150,10 +150,11 @@ Result<> Agent::start_selector() {
     options.agents.push_back({agent.name, agent.site});
     selector.sites.insert(agent.site);
   }
+  for (const auto &forwarder : config_.forwarders) selector.forwarders.insert(forwarder.name);
+  options.forwarders = selector.forwarders;
   if (auto r = take(SessionServer::open(io_, options, table_), sessions_); !r) return r;
   selector.state_directory = config_.state_directory;
   selector.ring_threshold = wanted.ring_threshold;
-  for (const auto &forwarder : config_.forwarders) selector.forwarders.insert(forwarder.name);
   selector.restart_hold = config_.restart_hold;
   selector.hold = tables_->view_header().epoch > 0;
   selector.measures = config_.has(Role::kNetworkMetricAgent);

@@ -13,6 +13,7 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr milliseconds kLeastHold{30};
+constexpr std::size_t kMaxUnknown = 64;  // lines about egresses of one C-SMA
 
 milliseconds lesser(milliseconds mine, uint32_t theirs_ms) { return std::min(mine, milliseconds{theirs_ms}); }
 
@@ -172,6 +173,7 @@ bool Origin::take_rows(const v1::Envelope &envelope) {
     auto touched = table_.put_rows(agent_.name, agent_.site, egresses_, rows);
     if (!touched.ok()) return touched.error();
     services = std::move(*touched);
+    name_unknown_egresses(rows);
     return done();
   };
   const auto change = snapshot ? receiver_.take(envelope.snapshot(), put) : receiver_.take(envelope.delta(), put);
@@ -194,6 +196,18 @@ bool Origin::take_rows(const v1::Envelope &envelope) {
   connection_->flush();
   if (snapshot && !std::exchange(synced_, true) && callbacks_.synced) callbacks_.synced();
   return true;
+}
+
+// No path leads to their rows. Once for each.
+void Origin::name_unknown_egresses(const std::vector<cmas::Row> &rows) {
+  if (options_.forwarders.empty()) return;
+  for (const auto &row : rows)
+    for (const auto &egress : row.egresses.empty() ? egresses_ : row.egresses) {
+      if (egress == options_.name || options_.forwarders.contains(egress)) continue;
+      if (unknown_egresses_.size() >= kMaxUnknown || !unknown_egresses_.insert(egress).second) continue;
+      log::warn("rows name an unknown forwarder egress={} peer={} site={} hint=\"{}\"", egress, agent_.name,
+                agent_.site, "add it to `forwarders:` of this node, or correct `egresses` at the C-SMA");
+    }
 }
 
 bool Origin::refuse(const Error &why) {

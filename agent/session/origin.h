@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "agent/session/connection.h"
@@ -54,6 +55,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   bool take(const v1::Envelope &envelope);
   bool take_rows(const v1::Envelope &envelope);
   bool refuse(const Error &why);
+  void name_unknown_egresses(const std::vector<cmas::Row> &rows);
   void ask_resync(const std::string &reason);
   void lost(const std::string &reason);
   void silence_began(std::chrono::milliseconds withdraw_after);
@@ -74,6 +76,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   Reservations reservations_;
   Deadline freeze_deadline_, withdraw_deadline_;  // of the silence
   std::vector<std::string> egresses_;
+  std::set<std::string> unknown_egresses_;  // said already
   std::chrono::milliseconds hold_{0};
   Rows rows_ = Rows::kNone;
   bool silent_ = false;  // nobody vouches for the rows: no session, or one whose Snapshot is still to come

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,8 @@ struct SessionServerOptions {
   std::chrono::milliseconds hold_time{30'000};
   std::chrono::milliseconds freeze_after{3'000};
   std::vector<Agent> agents;
+  // To which tunnels are configured. What rows name beside them and this node is said in the log. Empty: all are known.
+  std::set<std::string> forwarders;
   std::string function_set = "none";
   std::chrono::milliseconds answer_timeout{1'000};     // of Reserve and Renew
   std::chrono::milliseconds handshake_timeout{5'000};  // from accept to Open

@@ -197,6 +197,26 @@ TEST_F(Trust, rows_of_another_origin_are_refused_and_stay_theirs) {
   EXPECT_EQ(instance(1)->site, "site-3");
 }
 
+TEST_F(Trust, unknown_forwarder_in_rows_is_named_once_with_what_to_do) {
+  serve([](auto &options) { options.forwarders = {"f2"}; });
+  auto elsewhere = site_row(1, 2, 8);
+  elsewhere.row.egresses = {"f2", "f9", "f1"};
+  put({site_row(1, 1, 8), elsewhere});
+  cmas::DeltaSender sender(site_, 1);
+  const auto connection = opened_peer();
+  for (int times = 0; times < 3; ++times) {
+    sender.restart();
+    connection->send(*sender.next());
+    ASSERT_TRUE(next(connection, v1::Envelope::kAcknowledge).has_acknowledge());
+  }
+  std::vector<std::string> said;
+  for (const auto &line : log_.all())
+    if (line.find("unknown forwarder") != std::string::npos) said.push_back(line);
+  ASSERT_EQ(said.size(), 1u);
+  EXPECT_THAT(said[0], HasSubstr("egress=f9 peer=f2 site=site-2"));
+  EXPECT_THAT(said[0], HasSubstr("add it to `forwarders:`"));
+}
+
 TEST_F(Trust, refused_message_changes_nothing) {
   serve();
   ASSERT_TRUE(whole_.put_rows("sma3", "site-3", {"f3"}, {site_row(1, 3, 3).row}));
