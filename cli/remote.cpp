@@ -125,7 +125,13 @@ Result<> HttpRemote::watch(const Call &call, const std::function<void(const Even
 
 std::unique_ptr<Remote> Remote::over_http(const Options &options) { return std::make_unique<HttpRemote>(options); }
 
-Error Reply::error() const { return http::error_of({status, body, headers}); }
+// The hint is for whoever calls the API; where another word helps more at the command line, it is said.
+Error Reply::error() const {
+  Error error = http::error_of({status, body, headers});
+  if (status == 401) error.hint = "give the token by --token, or in CATSBPF_TOKEN";
+  if (error.hint == "GET /v1/services lists them") error.hint = "catsbpf platform list shows them";
+  return error;
+}
 
 bool nobody_answers(const Error &error) {
   return error.code == ECONNREFUSED || error.code == ENOENT || error.code == ETIMEDOUT || error.code == ECONNRESET;

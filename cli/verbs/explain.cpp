@@ -51,14 +51,15 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
                {"DELAY ms", Align::right},
                {"SCORE", Align::right},
                {"SHARE", Align::right}});
-  bool marked = false;
+  bool chosen = false, barred = false;
   std::vector<double> scores;
   for (const auto &candidate : explanation.candidates())
     if (candidate.eligible()) scores.push_back(candidate.score());
   const int decimals = decimals_of(scores);
   for (const auto &candidate : explanation.candidates()) {
     const bool winner = explanation.csci_id() != 0 && candidate.csci_id() == explanation.csci_id();
-    marked = marked || winner || !candidate.eligible();
+    chosen = chosen || winner;
+    barred = barred || !candidate.eligible();
     table.row({winner                 ? "*"
                : candidate.eligible() ? ""
                                       : "x",
@@ -69,7 +70,11 @@ std::string render(const v1::Explanation &explanation, const Layout &layout) {
   }
   auto text = facts.render(layout);
   if (explanation.candidates_size() > 0)
-    text += "\n" + table.render(layout) + (marked ? "* chosen, x may not take it\n" : "");
+    text += "\n" + table.render(layout) +
+            (chosen && barred ? "* chosen, x may not take it\n"
+             : chosen         ? "* chosen\n"
+             : barred         ? "x may not take it\n"
+                              : "");
   return text;
 }
 

@@ -402,6 +402,18 @@ TEST(CliVerbs, platform_search_is_encoded) {
   EXPECT_EQ(run_command("platform search augmented reality", remote, nullptr).exit, Exit::done);
 }
 
+TEST(CliVerbs, refusals_of_the_platform_are_told_in_words_of_the_command_line) {
+  FakeRemote remote;
+  remote.replies["GET /v1/services/NOPE"] = {
+      404, R"({"error":"no service NOPE","hint":"GET /v1/services lists them"})", {}};
+  EXPECT_EQ(run_command("platform get NOPE", remote, nullptr).err,
+            "error: no service NOPE\nhint: catsbpf platform list shows them\n");
+  remote.replies["DELETE /v1/services/AR1"] = {
+      401, R"({"error":"writing needs the write token","hint":"send the header Authorization: Bearer TOKEN"})", {}};
+  EXPECT_EQ(run_command("platform remove AR1", remote, nullptr).err,
+            "error: writing needs the write token\nhint: give the token by --token, or in CATSBPF_TOKEN\n");
+}
+
 TEST(CliVerbs, options_may_stand_before_the_verb) {
   FakeRemote remote;
   const auto tables = two_sites();
