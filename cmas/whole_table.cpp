@@ -112,7 +112,10 @@ WholeTable::Services WholeTable::remove_rows(const std::string &origin, const st
     dead_.push_back(key);
     touched.insert(key.cs_id);
   }
-  while (dead_.size() > kMaxDead) merge(touched, forget(RowKey(dead_.front())));
+  for (; dead_.size() > kMaxDead; dead_.pop_front()) {
+    rows_.erase(dead_.front());
+    touched.insert(dead_.front().cs_id);
+  }
   return touched;
 }
 

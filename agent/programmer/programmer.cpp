@@ -199,9 +199,10 @@ void LoopProgrammer::begin_publishing() {
 }
 
 void LoopProgrammer::put_service(WantedService service) {
+  const uint32_t cs_id = service.cs_id;
   services_.put(std::move(service));
   if (held_ || !begun_) return;
-  services_.apply_states();
+  services_.apply_states(cs_id);
   schedule();
 }
 

@@ -90,19 +90,21 @@ void ServiceTable::remove(uint32_t cs_id) {
   pending_.insert(cs_id);
 }
 
-void ServiceTable::apply_states() {
-  for (uint32_t cs_id : pending_) {
-    const Service &service = services_[cs_id];
-    if (!service.wanted || !service.staged) continue;
-    for (const WantedInstance &instance : service.wanted->instances) {
-      const uint16_t slot = slots_.find(cs_id, instance.csci_id);
-      if (slot == 0 || !slots_.wanted(slot)) continue;
-      maps::instance entry = slots_.entry(slot);
-      entry.state = instance_state(instance.wish);
-      if (const uint16_t path = paths_.index(instance.egress)) entry.path = path;
-      slots_.write(slot, entry);
-    }
+void ServiceTable::apply_states(uint32_t cs_id) {
+  const Service &service = services_.at(cs_id);
+  if (!service.wanted || !service.staged) return;
+  for (const WantedInstance &instance : service.wanted->instances) {
+    const uint16_t slot = slots_.find(cs_id, instance.csci_id);
+    if (slot == 0 || !slots_.wanted(slot)) continue;
+    maps::instance entry = slots_.entry(slot);
+    entry.state = instance_state(instance.wish);
+    if (const uint16_t path = paths_.index(instance.egress)) entry.path = path;
+    slots_.write(slot, entry);
   }
+}
+
+void ServiceTable::apply_states() {
+  for (uint32_t cs_id : pending_) apply_states(cs_id);
 }
 
 void ServiceTable::forget_unwanted() {

@@ -37,7 +37,9 @@ class ServiceTable {
 
   void put(WantedService service);
   void remove(uint32_t cs_id);
-  // Draining, dead, another egress: of instances that are programmed already, without a new view.
+  // Draining, dead, another egress: of instances that are programmed already, without a new view. Of one service, of
+  // all.
+  void apply_states(uint32_t cs_id);
   void apply_states();
   // Services of an earlier agent that nobody wanted by now are removed by the next stage().
   void forget_unwanted();

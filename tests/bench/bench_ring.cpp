@@ -67,7 +67,7 @@ class Loop {
     if (!outcome || !outcome->wanted || outcome->shift.empty()) die("the ring did not change");
     took("selection");
     services_.put(std::move(*outcome->wanted));
-    services_.apply_states();
+    services_.apply_states(kService);
     if (!services_.stage(false) || !services_.write_side(side_ ^= 1)) die("the view cannot be staged");
     (void)services_.leave();
     took("staging");
