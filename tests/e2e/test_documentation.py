@@ -11,8 +11,10 @@ PAGE = REPOSITORY / "agent/api/catsbpf-api.7"
 
 
 def examples():
-    """(node, HTTP status or "-", command) of each example: a comment that says the first two, then the command."""
+    """(node, HTTP status or "-", command) of each example: a comment that says the first two, then the command, which
+    goes on below where a line ends in a backslash or a pipe."""
     text = PAGE.read_text().replace("\\-", "-").replace("\\(aq", "'")
+    text = text.replace("\\e\\fP\n\\fB", "").replace("|\\fP\n\\fB", "|")
     return re.findall(r'^\.\\" (\w+) (\d+|-)\n\\fB\$ (.*)\\fP$', text, re.MULTILINE)
 
 
