@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drains of the operator: an instance, a site or an egress takes no new flow and keeps those it has.
 #include <charconv>
+#include <functional>
 
 #include "agent/selector/path_selector.h"
 #include "agent/selector/state_file.h"
@@ -92,22 +93,32 @@ Result<> PathSelector::drain(const v1::Drain &drain, bool on) {
   if (!is_one(drain))
     return invalid("exactly one of csci_id, site and egress is needed",
                    "{\"csci_id\": 3}, {\"site\": \"site-2\"} or {\"egress\": \"f2\"}");
+  std::function<cmas::WholeTable::Services(bool)> set;
+  bool was = false;
   if (drain.csci_id()) {
     const auto key = row_to_drain(drain);
     if (!key) return key.error();
-    touch(table_.drain(*key, on));
+    was = table_.drained().contains(*key);
+    set = [this, key = *key](bool drains) { return table_.drain(key, drains); };
   } else if (!drain.site().empty()) {
-    if (!options_.sites.contains(drain.site()) && !table_.draining_site(drain.site()))
+    was = table_.draining_site(drain.site());
+    if (!options_.sites.contains(drain.site()) && !was)
       return Error{"drain: no site '" + drain.site() + "'", "sites are those of path_selector.agents", ENOENT};
-    touch(table_.drain_site(drain.site(), on));
+    set = [&](bool drains) { return table_.drain_site(drain.site(), drains); };
   } else {
-    if (!options_.forwarders.contains(drain.egress()) && !table_.draining_egress(drain.egress()))
+    was = table_.draining_egress(drain.egress());
+    if (!options_.forwarders.contains(drain.egress()) && !was)
       return Error{"drain: no egress '" + drain.egress() + "'", "egresses are among forwarders", ENOENT};
-    touch(table_.drain_egress(drain.egress(), on));
+    set = [&](bool drains) { return table_.drain_egress(drain.egress(), drains); };
   }
+  const auto services = set(on);
+  if (auto saved = save_drains(); !saved) {  // rings are as they were: nobody has been told of `services`
+    set(was);
+    return Error{"the drain " + std::string(on ? "is not in force" : "goes on") + ": " + saved.error().what,
+                 saved.error().hint, EAGAIN};
+  }
+  touch(services);
   log::info("drain {}: {}", on ? "begins" : "ends", describe(drain));
-  if (auto saved = save_drains(); !saved)
-    return Error{"the drain is in force, but a restart will forget it: " + saved.error().what, saved.error().hint, EIO};
   return done();
 }
 

@@ -294,6 +294,28 @@ TEST_F(Steering, drains_survive_a_restart) {
   EXPECT_EQ(selector_->drains().drains(0).service_id(), "AR1");
 }
 
+TEST_F(Steering, a_drain_that_cannot_be_kept_is_not_in_force) {
+  Folder folder;
+  auto o = options();
+  o.state_directory = std::filesystem::path(folder.file("x")).parent_path();
+  open(o);
+  figure1();
+  const auto ring = programmer_.ring(1);
+  std::filesystem::create_directory(folder.file("drains.json.new"));  // in the way of the file that is to be written
+  const auto refused = selector_->drain(drain_of(1), true);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, EAGAIN);
+  EXPECT_THAT(refused.error().what, ::testing::HasSubstr("the drain is not in force: cannot write"));
+  EXPECT_EQ(selector_->drains().drains_size(), 0);
+  figure1();
+  EXPECT_EQ(programmer_.ring(1), ring);
+  std::filesystem::remove(folder.file("drains.json.new"));
+  ASSERT_TRUE(selector_->drain(drain_of(1), true));
+  std::filesystem::create_directory(folder.file("drains.json.new"));
+  EXPECT_THAT(selector_->drain(drain_of(1), false).error().what, ::testing::HasSubstr("the drain goes on: cannot"));
+  EXPECT_EQ(selector_->drains().drains_size(), 1);
+}
+
 // ---- start ----
 
 TEST_F(Steering, restart_holds_the_view_until_platform_and_origins_are_known) {
