@@ -180,6 +180,14 @@ __noinline int find_victim(struct place_request *r, __u32 now)
 	return (int)(best_cost ? best : best | VICTIM_EXPIRED);
 }
 
+/* 1 for what is not 0, without a branch: two ways for each of eight entries would be 256 for the verifier. */
+static __always_inline __u32 one_if_used(__u64 word)
+{
+	word |= -word;
+	asm("" : "+r"(word));
+	return word >> 63;
+}
+
 /* One look through both lines: the candidate that holds this flow, and a free one of the emptier
  * line << 4; NO_CANDIDATE where there is none. */
 __noinline int survey_lines(__u64 hash)
@@ -196,8 +204,7 @@ __noinline int survey_lines(__u64 hash)
 		word = READ_ONCE(entry->word);
 		if (same_flow(word, hash))
 			same = i;
-		if (word)
-			used |= 1u << i;
+		used |= one_if_used(word) << i;
 	}
 	if (used == 0xff)
 		return (int)(NO_CANDIDATE << 4 | same);
@@ -344,50 +351,55 @@ __noinline int keep_or_move(struct place_request *r, __u32 candidate, __u32 cs_i
 	return same_flow(word, r->hash) ? (int)(word & FLOW_SLOT_MASK) : 0;
 }
 
-/* Where a new flow goes, once: nowhere under bypass. 0: no instance takes it. */
-static __always_inline int choose(struct place_request *r, __u32 *chosen)
+/* A new flow's slot, as place_flow() returns it. */
+static __always_inline int placed_at(__u32 chosen)
 {
-	if (!r->bypass && !*chosen)
-		*chosen = select_slot(r);
-	return r->bypass || *chosen;
+	return chosen & FLOW_SLOT_MASK ? (int)((chosen & FLOW_SLOT_MASK) | PLACED_NEW) : -OUTCOME_bypassed;
 }
 
-/* Returns the slot (| PLACED_NEW), or a negative outcome. A flow over which CPUs race for longer than we look
- * follows the ring untracked. */
-__noinline int place_flow(struct place_request *request)
+/* As place_flow(); 0: another CPU was faster, try again. */
+__noinline int try_place(struct place_request *r)
 {
 	const struct service_record *service;
-	__u32 chosen = 0;
+	__u32 found, chosen = 0;
+	__u64 lives;
+
+	if (!r)
+		return -OUTCOME_no_instance;
+	service = service_of(r);
+	found = survey_lines(r->hash);
+	if ((found & 0xf) < CANDIDATES)
+		return keep_or_move(r, found & 0xf, service->cs_id);
+	if (!r->bypass) {
+		chosen = select_slot(r);
+		if (!chosen)
+			return -OUTCOME_no_instance;
+	}
+	lives = try_insert(r, found >> 4 & 0xf, chosen, service->timeout);
+	if (!lives)
+		return 0;
+	return placed_at(lives == NO_PLACE ? chosen : (__u32)lives);
+}
+
+/* Returns the slot (| PLACED_NEW), or a negative outcome. A flow over which CPUs race for longer than we try follows
+ * the ring untracked. */
+__noinline int place_flow(struct place_request *request)
+{
+	__u32 chosen;
 
 	if (!request)
 		return -OUTCOME_no_instance;
-	service = service_of(request);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < PLACE_TRIES; i++) {
-		__u32 found = survey_lines(request->hash);
-		__u64 lives;
+		int placed = try_place(request);
 
-		if ((found & 0xf) < CANDIDATES) {
-			int kept = keep_or_move(request, found & 0xf, service->cs_id);
-
-			if (kept)
-				return kept;
-			continue;
-		}
-		if (!choose(request, &chosen))
-			return -OUTCOME_no_instance;
-		lives = try_insert(request, found >> 4 & 0xf, chosen, service->timeout);
-		if (!lives)
-			continue;
-		if (lives != NO_PLACE)
-			chosen = (__u32)lives;
-		break;
+		if (placed)
+			return placed;
 	}
-	if (!choose(request, &chosen))
-		return -OUTCOME_no_instance;
-	if (!(chosen & FLOW_SLOT_MASK))
+	if (request->bypass)
 		return -OUTCOME_bypassed;
-	return (int)((chosen & FLOW_SLOT_MASK) | PLACED_NEW);
+	chosen = select_slot(request);
+	return chosen ? placed_at(chosen) : -OUTCOME_no_instance;
 }
 
 #endif
