@@ -145,6 +145,24 @@ static __always_inline int is_martian(const struct packet *p)
 	       (!source.high && bpf_be64_to_cpu(source.low) <= 1);
 }
 
+/* A source that is this router's own: Linux drops such packets as martian. */
+__noinline int is_own_address(const struct address *a)
+{
+	__u32 hash;
+
+	if (!a)
+		return 0;
+	hash = own_address_hash(*a);
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < OWN_ADDRESS_PROBES; i++) {
+		const struct address *own = AT(own_addresses, (hash + i) % MAX_OWN_ADDRESSES);
+
+		if (own->low == a->low && own->high == a->high)
+			return 1;
+	}
+	return 0;
+}
+
 /* The rare ways: a new flow, one that has lost its instance, one that leaves the bypass. */
 static __always_inline enum outcome affinity_slow(struct packet *p)
 {
@@ -162,7 +180,7 @@ static __always_inline enum outcome affinity_slow(struct packet *p)
 	};
 	int placed;
 
-	if (is_martian(p))
+	if (is_martian(p) || is_own_address(&request.source))
 		return OUTCOME_martian;
 	placed = place_flow(&request);
 

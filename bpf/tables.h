@@ -39,6 +39,7 @@
 static struct control control IN_MAP("control");
 static struct secret secret IN_MAP("secret");
 static struct interface interfaces[MAX_INTERFACES] IN_MAP("interfaces");
+static struct address own_addresses[MAX_OWN_ADDRESSES] IN_MAP("own_addresses");
 static struct view_header view_headers[2] IN_MAP("view_headers");
 static struct locator locators[2][MAX_LOCATORS] IN_MAP("locators");
 static struct service_record services[2][MAX_SERVICES] IN_MAP("services");

@@ -28,6 +28,8 @@ namespace catsbpf::maps {
 #define MAX_INTERFACES 256       /* open addressing by ifindex */
 #define INTERFACE_PROBES 8
 #define MAX_FURTHER_MACS 8       /* of one interface */
+#define MAX_OWN_ADDRESSES 1024   /* open addressing */
+#define OWN_ADDRESS_PROBES 8
 #define MAX_SERVICES 4096        /* records per view side */
 #define MAX_LOCATORS 32768       /* slots per view side, open addressing */
 #define LOCATOR_PROBES 8
@@ -136,6 +138,13 @@ CATSBPF_INLINE __u32 locator_hash(struct address a, __u32 length, __u64 seed)
 	h = ((h ^ (h >> 32)) + a.low + length) * 0xff51afd7ed558ccdULL;
 	h = (h ^ (h >> 32)) * 0x9e3779b97f4a7c15ULL;
 	return (__u32)(h >> 32);
+}
+
+/* ---- own_addresses: those of this host's interfaces. A packet that comes in from one is martian. ----
+ * Found at (own_address_hash() + i) % MAX_OWN_ADDRESSES, i < OWN_ADDRESS_PROBES; all probes are read. Zero: free. */
+CATSBPF_INLINE __u32 own_address_hash(struct address a)
+{
+	return locator_hash(a, 128, 0);
 }
 
 /* Affinity: which bits of the tuple make a flow, and how long it lives without packets

@@ -13,9 +13,10 @@ namespace catsbpf::maps {
 namespace {
 
 constexpr const char *kMapNames[] = {
-    "control",      "secret",    "interfaces", "view_headers",      "locators",          "services",
-    "rings",        "instances", "paths",      "deliveries",        "sessions",          "flows",
-    "flow_records", "sweep",     "outcomes",   "instance_counters", "delivery_counters", "flow_counters"};
+    "control",      "secret",       "interfaces", "own_addresses", "view_headers",      "locators",
+    "services",     "rings",        "instances",  "paths",         "deliveries",        "sessions",
+    "flows",        "flow_records", "sweep",      "outcomes",      "instance_counters", "delivery_counters",
+    "flow_counters"};
 
 Result<Map> open_map(const std::string &directory, const char *name) {
   return Map::open_pinned(map_pin(directory, name), Access::kReadOnly);
@@ -41,6 +42,14 @@ class PinnedTables final : public Tables {
   std::span<const struct flow_line> flows() const override { return flows_.span(); }
   std::span<const struct flow_record> flow_records() const override { return flow_records_.span(); }
 
+  Result<std::vector<struct address>> own_addresses() const override {
+    auto table = Array<const struct address>::open_pinned(directory_, "own_addresses");
+    if (!table) return table.error();
+    std::vector<struct address> own;
+    for (const struct address &entry : table->span())
+      if (entry.high || entry.low) own.push_back(entry);
+    return own;
+  }
   Result<std::vector<std::pair<struct session_key, struct session>>> sessions() const override {
     auto map = open_map(directory_, "sessions");
     if (!map) return map.error();

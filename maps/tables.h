@@ -33,6 +33,7 @@ class Tables {
   virtual std::span<const struct interface> interfaces() const = 0;
   virtual std::span<const struct flow_line> flows() const = 0;
   virtual std::span<const struct flow_record> flow_records() const = 0;
+  virtual Result<std::vector<struct address>> own_addresses() const = 0;
   virtual Result<std::vector<std::pair<struct session_key, struct session>>> sessions() const = 0;
   virtual Result<struct sweep> sweep() const = 0;
 

@@ -7,9 +7,11 @@
 
 #include "agent/dataplane/attach.h"
 #include "agent/dataplane/features.h"
+#include "agent/dataplane/own_address_table.h"
 #include "agent/dataplane/pins.h"
 #include "agent/dataplane/uninstall.h"
 #include "agent/netlink/own_macs.h"
+#include "maps/tables.h"
 #include "util/log.h"
 
 namespace catsbpf::agent {
@@ -56,10 +58,11 @@ Result<> Keeper::open(const DataplaneOptions &options) {
 }
 
 Result<> Keeper::describe() {
-  auto mapped = maps::Array<maps::interface>::open_pinned(pin_directory_, "interfaces");
-  if (!mapped) return mapped.error();
-  table_ = std::move(*mapped);
-  return describe_all(Others::kStay);
+  auto mapped =
+      maps::ArrayOpener(pin_directory_).into(table_, "interfaces").into(own_addresses_, "own_addresses").result();
+  if (!mapped) return mapped;
+  if (auto described = describe_all(Others::kStay); !described) return described;
+  return describe_own_addresses();
 }
 
 Result<> Keeper::describe_all(Others others) {
@@ -70,6 +73,15 @@ Result<> Keeper::describe_all(Others others) {
     interfaces.push_back(
         {attachment.wanted.name, attachment.ifindex, attachment.wanted.side, own_macs(*links, attachment.ifindex)});
   return describe_interfaces(table_.span(), interfaces, others);
+}
+
+Result<> Keeper::describe_own_addresses() {
+  const auto found = netlink_->addresses();
+  if (!found) return found.error();
+  std::vector<maps::address> own;
+  for (const IpAddress &address : *found)
+    if (const auto parsed = maps::parse_address(format_ip(address))) own.push_back(*parsed);
+  return put_own_addresses(own_addresses_.span(), own);
 }
 
 int Keeper::program(const char *name) const { return bpf_program__fd(bpf_object__find_program_by_name(object_, name)); }
@@ -146,6 +158,7 @@ void Keeper::mend() {
   for (Attachment &attachment : attachments_) find_interface(attachment);
   if (!std::exchange(settled_, true)) take_off_others();
   if (auto described = describe_all(Others::kGo); !described) wrong.push_back(described.error().what);
+  if (auto described = describe_own_addresses(); !described) wrong.push_back(described.error().what);
   for (Attachment &attachment : attachments_) mend_interface(attachment, wrong);
   if (auto pinned = mend_pins(); !pinned) wrong.push_back(pinned.error().what);
   for (const std::string &text : wrong)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps the data plane in place while the agent runs: programs on interfaces and tracepoints, the interface
-// table, pins. In: the options and the loaded object. Out: the same found in the kernel, a log line for each
-// thing put back, a warning for each that cannot be. Open links outlive their pins, so removed pins cost nothing.
-// Until the first mend() the start may still fail: undo() takes back what it made, and nothing of an earlier agent's
-// is taken away.
+// Keeps the data plane in place while the agent runs: programs on interfaces and tracepoints, the tables
+// of interfaces and of this host's addresses, pins. In: the options and the loaded object. Out: the same found in the
+// kernel, a log line for each thing put back, a warning for each that cannot be. Open links outlive their pins, so
+// removed pins cost nothing. Until the first mend() the start may still fail: undo() takes back what it made, and
+// nothing of an earlier agent's is taken away.
 #pragma once
 
 #include <bpf/libbpf.h>
@@ -25,7 +25,7 @@ class Keeper {
  public:
   // Finds the interfaces (all must exist), makes and locks the pin directory.
   Result<> open(const DataplaneOptions &options);
-  // Writes the map `interfaces`, which is pinned by now.
+  // Writes the maps `interfaces` and `own_addresses`, which are pinned by now.
   Result<> describe();
   // Attaches and pins. `object` outlives the keeper.
   Result<> put_in_place(bpf_object *object);
@@ -48,6 +48,7 @@ class Keeper {
     int fd;
   };
   Result<> describe_all(Others others);
+  Result<> describe_own_addresses();
   Result<> put_in_place(Attachment &attachment, Fd held);
   Result<> put_traces_in_place();
   void take_off_others();
@@ -64,6 +65,7 @@ class Keeper {
   bpf_object *object_ = nullptr;
   std::optional<NetlinkQuery> netlink_;
   maps::Array<maps::interface> table_;
+  maps::Array<maps::address> own_addresses_;
   std::vector<Attachment> attachments_;
   std::vector<std::pair<std::string, Fd>> traces_;  // pin and link
   std::vector<std::string> warnings_;

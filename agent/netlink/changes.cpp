@@ -131,6 +131,7 @@ Result<std::unique_ptr<Changes>> Changes::open(boost::asio::io_context &io, cons
 Result<std::unique_ptr<Changes>> Changes::of_links(boost::asio::io_context &io, std::vector<std::string> names,
                                                    std::chrono::milliseconds period, std::function<void()> look) {
   const auto matters = [names = std::move(names)](nlmsghdr *header) {
+    if (header->nlmsg_type == RTM_NEWADDR || header->nlmsg_type == RTM_DELADDR) return true;
     const auto known = [&](const char *name) {
       return name && std::find(names.begin(), names.end(), name) != names.end();
     };
@@ -140,7 +141,7 @@ Result<std::unique_ptr<Changes>> Changes::of_links(boost::asio::io_context &io, 
     return known(name ? nla_get_string(name) : nullptr) ||
            (lower && known(if_indextoname(nla_get_u32(lower), lower_name)));
   };
-  return open(io, {RTNLGRP_LINK}, period, matters, std::move(look));
+  return open(io, {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR}, period, matters, std::move(look));
 }
 
 }  // namespace catsbpf::agent

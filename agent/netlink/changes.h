@@ -25,7 +25,7 @@ class Changes {
   static Result<std::unique_ptr<Changes>> open(boost::asio::io_context &io, const std::vector<int> &groups,
                                                std::chrono::milliseconds period, Matters matters,
                                                std::function<void()> look);
-  // Of the links of these names, and of those that stand on one of them.
+  // Of the links of these names, of those that stand on one of them, and of this host's addresses.
   static Result<std::unique_ptr<Changes>> of_links(boost::asio::io_context &io, std::vector<std::string> names,
                                                    std::chrono::milliseconds period, std::function<void()> look);
 };

@@ -16,6 +16,8 @@ namespace catsbpf::agent {
 
 namespace {
 
+// A list that changed while it was read may lack some: it is read again.
+constexpr int kListAttempts = 3;
 constexpr uint16_t kFixed = NUD_PERMANENT | NUD_NOARP;
 constexpr uint16_t kValid = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | kFixed;
 
@@ -186,8 +188,7 @@ Result<std::optional<Link>> NetlinkQuery::link(uint32_t ifindex) {
 
 Result<std::vector<Link>> NetlinkQuery::links() {
   int refused = 0;
-  // A list that changed while it was read may lack some: read again.
-  for (int attempt = 0; attempt < 3; ++attempt) {
+  for (int attempt = 0; attempt < kListAttempts; ++attempt) {
     ifinfomsg header{};
     Message message = make_message(RTM_GETLINK, NLM_F_DUMP, header);
     if (!message || nla_put_u32(message.get(), IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) != 0)
@@ -199,6 +200,25 @@ Result<std::vector<Link>> NetlinkQuery::links() {
     if (refused >= 0) return links;
   }
   return Error{std::string("cannot list the links: ") + nl_geterror(refused)};
+}
+
+Result<std::vector<IpAddress>> NetlinkQuery::addresses() {
+  int refused = 0;
+  for (int attempt = 0; attempt < kListAttempts; ++attempt) {
+    ifaddrmsg header{};
+    Message message = make_message(RTM_GETADDR, NLM_F_DUMP, header);
+    if (!message) return Error{"no memory for a netlink message"};
+    std::vector<IpAddress> addresses;
+    refused = ask(socket_.get(), message.get(), RTM_NEWADDR, [&](nlmsghdr *answer) {
+      Attributes attributes;
+      if (!parse<ifaddrmsg>(answer, attributes)) return;
+      // Of a point-to-point link IFA_ADDRESS is the other end's.
+      const nlattr *own = attributes[IFA_LOCAL] ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS];
+      if (own) addresses.push_back(address_of(own));
+    });
+    if (refused >= 0) return addresses;
+  }
+  return Error{std::string("cannot list the addresses: ") + nl_geterror(refused)};
 }
 
 std::optional<Neighbour> NetlinkQuery::neighbour(uint32_t ifindex, const IpAddress &address) {

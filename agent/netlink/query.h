@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Single questions to the kernel over route netlink: route to an address, links, neighbour, tc filters; and the
-// wish to keep a neighbour resolved. The kernel answers at once, so these calls do not wait for anything.
+// Single questions to the kernel over route netlink: route to an address, links, addresses, neighbour, tc filters; and
+// the wish to keep a neighbour resolved. The kernel answers at once, so these calls do not wait for anything.
 #pragma once
 
 #include <netlink/netlink.h>
@@ -58,6 +58,8 @@ class NetlinkQuery {
   Result<std::optional<Route>> route(const IpAddress &destination);
   Result<std::optional<Link>> link(uint32_t ifindex);
   Result<std::vector<Link>> links();
+  // Of all interfaces of this network namespace.
+  Result<std::vector<IpAddress>> addresses();
   std::optional<Neighbour> neighbour(uint32_t ifindex, const IpAddress &address);
   // Asks the kernel to resolve the neighbour and to keep it so (from 5.16), or for once (before). A fixed one is
   // left as it is: the kernel would forget its MAC.

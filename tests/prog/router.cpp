@@ -83,6 +83,24 @@ TEST_F(Router, martian_sources_and_broadcast_frames_pass) {
   expect_passed(ethernet(Bytes(6, 0xff), kClientMac, kIpv4Type, ip(udp())), "martian");
 }
 
+TEST_F(Router, new_flow_from_an_address_of_this_router_passes) {
+  plane.own_addresses({"10.1.0.1", "10.255.0.1", "fd00:1::1"});
+  for (const char *source : {"10.1.0.1", "10.255.0.1"}) {
+    Ip packet = udp();
+    packet.source = source;
+    expect_passed(from_client(ip(packet)), "martian");
+    expect_passed(from_client(ip(packet)), "martian");
+  }
+  Ip own6 = six(udp()), neighbour = udp(), neighbour6 = six(udp());
+  own6.source = "fd00:1::1";
+  expect_passed(from_client(ip(own6)), "martian");
+  EXPECT_EQ(plane.live_flows(), 0u);
+  neighbour.source = "10.1.0.3";
+  neighbour6.source = "fd00:1::3";
+  EXPECT_NE(chosen(neighbour), 0u);
+  EXPECT_NE(chosen(neighbour6), 0u);
+}
+
 // Nothing that is cut short is steered, answered or dropped, at whatever byte the cut is.
 TEST_F(Router, truncated_packets_pass) {
   Ip options = udp(), extensions = six(udp());

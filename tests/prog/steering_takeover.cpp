@@ -411,6 +411,26 @@ TEST_F(TakeoverTest, what_is_said_of_interfaces_is_what_the_kernel_has) {
   EXPECT_TRUE(dataplane.warnings().empty());
   EXPECT_EQ(known(), (std::set<uint32_t>{after, other}));
 
+  // Addresses of all interfaces, also of one that is none of ours.
+  const auto own = [&] {
+    const auto tables = maps::Tables::open(pins);
+    const auto addresses = (*tables)->own_addresses();
+    std::set<std::string> all;
+    for (const maps::address &address : *addresses) all.insert(maps::format_address(address));
+    return all;
+  };
+  forwarder->ip("addr add 10.255.0.1/32 dev lo");
+  forwarder->ip("addr add 10.9.0.1 peer 10.9.0.2 dev lo");
+  forwarder->ip("-6 addr add fd00:1::1/64 dev lo nodad");
+  dataplane.mend();
+  for (const char *address : {"127.0.0.1", "172.16.1.1", "10.255.0.1", "10.9.0.1", "fd00:1::1"})
+    EXPECT_TRUE(own().contains(address)) << address;
+  EXPECT_FALSE(own().contains("10.9.0.2"));
+  forwarder->ip("addr flush to 10.255.0.1 dev lo");
+  dataplane.mend();
+  EXPECT_FALSE(own().contains("10.255.0.1"));
+  EXPECT_TRUE(own().contains("172.16.1.1"));
+
   // A link that somebody detached by its pin.
   const Fd link(bpf_obj_get(maps::link_pin(pins, "xdp_c0").c_str()));
   ASSERT_EQ(bpf_link_detach(link.get()), 0);

@@ -103,6 +103,7 @@ Plane::Plane(uint32_t flow_lines, uint32_t ring_lines) {
   if (catsbpf_bpf__load(skeleton_) != 0) die("cannot load the programs");
   control_ = mapped<maps::control>("control").data();
   interfaces_ = mapped<maps::interface>("interfaces");
+  own_addresses_ = mapped<maps::address>("own_addresses");
   headers_ = mapped<maps::view_header>("view_headers");
   locators_ = mapped<maps::locator>("locators");
   services_ = mapped<maps::service_record>("services");
@@ -231,6 +232,15 @@ void Plane::interface_macs(const Bytes &mac, const std::vector<Bytes> &further, 
   std::copy(mac.begin(), mac.end(), value.mac);
   value.further_macs = static_cast<uint8_t>(further.size());
   for (size_t i = 0; i < further.size(); ++i) std::copy(further[i].begin(), further[i].end(), value.further_mac[i]);
+}
+
+void Plane::own_addresses(const std::vector<std::string> &addresses) {
+  std::fill(own_addresses_.begin(), own_addresses_.end(), maps::address{});
+  for (const std::string &address : addresses) {
+    uint32_t at = maps::own_address_hash(address_of(address)) % MAX_OWN_ADDRESSES;
+    while (own_addresses_[at].low) at = (at + 1) % MAX_OWN_ADDRESSES;
+    own_addresses_[at] = address_of(address);
+  }
 }
 
 void Plane::services(const std::vector<ServiceSpec> &services) { wanted_services_ = services; }

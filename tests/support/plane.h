@@ -70,6 +70,7 @@ class Plane {
   // ---- what the agent writes ----
   void interface_sides(uint32_t sides, uint32_t ifindex = kLoopback);
   void interface_macs(const Bytes &mac, const std::vector<Bytes> &further = {}, uint32_t ifindex = kLoopback);
+  void own_addresses(const std::vector<std::string> &addresses);
   // The view is built aside and published by publish(); handles are service indices, in call order.
   void services(const std::vector<ServiceSpec> &services);
   void tunnel(const std::string &address, uint32_t vni, const std::vector<std::string> &forwarders);
@@ -108,6 +109,7 @@ class Plane {
   std::vector<std::pair<void *, size_t>> mappings_;
   maps::control *control_ = nullptr;
   std::span<maps::interface> interfaces_;
+  std::span<maps::address> own_addresses_;
   std::span<maps::view_header> headers_;
   std::span<maps::locator> locators_;
   std::span<maps::service_record> services_;

@@ -230,8 +230,8 @@ TEST(CliMaps, every_map_but_the_secret_can_be_decoded) {
   auto tables = two_sites();
   tables.add_flow("10.1.0.2", 1, 1, 1, 0, 5);
   tables.sessions_.push_back({{*maps::parse_address("10.1.0.2"), 1, 0}, {1, 7, 2, {}}});
-  for (const char *name : {"control", "interfaces", "view_headers", "locators", "services", "rings", "instances",
-                           "paths", "deliveries", "sessions", "flows", "flow_records", "sweep", "outcomes",
+  for (const char *name : {"control", "interfaces", "own_addresses", "view_headers", "locators", "services", "rings",
+                           "instances", "paths", "deliveries", "sessions", "flows", "flow_records", "sweep", "outcomes",
                            "flow_counters", "instance_counters", "delivery_counters"}) {
     const auto grid = decode_map(tables, name, 0);
     ASSERT_TRUE(grid.ok()) << name;

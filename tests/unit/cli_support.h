@@ -43,6 +43,9 @@ struct FakeTables : maps::Tables {
   std::span<const maps::interface> interfaces() const override { return interfaces_; }
   std::span<const maps::flow_line> flows() const override { return flows_; }
   std::span<const maps::flow_record> flow_records() const override { return records_; }
+  Result<std::vector<maps::address>> own_addresses() const override {
+    return std::vector<maps::address>{*maps::parse_address("10.1.0.1")};
+  }
   Result<std::vector<std::pair<maps::session_key, maps::session>>> sessions() const override { return sessions_; }
   Result<struct maps::sweep> sweep() const override {
     struct maps::sweep sweep {};

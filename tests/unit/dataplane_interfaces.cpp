@@ -2,9 +2,11 @@
 // Which frames are for this host, and the map `interfaces` that says so to the programs.
 #include <gtest/gtest.h>
 
+#include <set>
 #include <vector>
 
 #include "agent/dataplane/interface_table.h"
+#include "agent/dataplane/own_address_table.h"
 #include "agent/netlink/own_macs.h"
 
 namespace catsbpf::agent {
@@ -99,6 +101,29 @@ TEST_F(InterfaceTable, what_finds_no_place_is_named) {
   ASSERT_FALSE(many.ok());
   EXPECT_NE(many.error().what.find("interface a has 9"), std::string::npos) << many.error().what;
   EXPECT_EQ(find(2)->further_macs, MAX_FURTHER_MACS);
+}
+
+std::set<uint64_t> low_words(const std::vector<maps::address> &table) {
+  std::set<uint64_t> all;
+  for (const maps::address &entry : table)
+    if (entry.low) all.insert(entry.low);
+  return all;
+}
+
+TEST(OwnAddresses, table_has_this_host_s_and_no_others) {
+  std::vector<maps::address> table(MAX_OWN_ADDRESSES);
+  ASSERT_TRUE(put_own_addresses(table, {{0, 1}, {0, 2}, {0, 3}}));
+  ASSERT_TRUE(put_own_addresses(table, {{0, 2}, {0, 4}, {0, 2}}));
+  EXPECT_EQ(low_words(table), (std::set<uint64_t>{2, 4}));
+}
+
+TEST(OwnAddresses, one_without_a_place_is_named_and_the_others_are_there) {
+  std::vector<maps::address> table(OWN_ADDRESS_PROBES), own;
+  for (uint64_t i = 1; i <= OWN_ADDRESS_PROBES + 1; ++i) own.push_back({i, i});
+  const auto put = put_own_addresses(table, own);
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().what, "no place for 900::900:0:0:0 among the 9 addresses of this host");
+  EXPECT_EQ(low_words(table).size(), size_t{OWN_ADDRESS_PROBES});
 }
 
 }  // namespace

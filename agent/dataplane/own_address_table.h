@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Contents of the map `own_addresses`. In: this host's addresses. Out: the table has them, and no others, while
+// packets look at it.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "maps/contract.h"
+#include "util/result.h"
+
+namespace catsbpf::agent {
+
+// Says which found no place; all others are in the table.
+Result<> put_own_addresses(std::span<maps::address> table, const std::vector<maps::address> &own);
+
+}  // namespace catsbpf::agent
