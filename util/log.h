@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include <string>
+#include <string_view>
 
 #include "util/result.h"
 
@@ -18,5 +19,9 @@ using spdlog::warn;
 
 // level: "debug", "info", "warn", "error".
 Result<> set_up(const std::string &program, const std::string &level);
+
+// `message` as it is written. Part of it may come from a peer, which must not be able to forge an event: further
+// lines are indented, control characters become '?', and what is longer than 8 KiB is cut.
+std::string one_event(std::string_view message);
 
 }  // namespace catsbpf::log

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pure parts of HTTP: targets, urls, endpoints, event streams.
+// Texts: endpoints, targets, urls, event streams, lines of the log.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "util/endpoint.h"
 #include "util/http/sse.h"
 #include "util/http/uri.h"
+#include "util/log.h"
 
 namespace catsbpf::http {
 namespace {
@@ -88,6 +89,13 @@ TEST(EventStream, an_event_without_end_is_given_up) {
   bool goes_on = true;
   for (int i = 0; i < 20 && goes_on; ++i) goes_on = parser.feed(line, [](Event) { FAIL(); });
   EXPECT_FALSE(goes_on);
+}
+
+TEST(Log, a_message_cannot_forge_another_event) {
+  EXPECT_EQ(log::one_event("refused reason=\"\x1b[2J\r\n2026-01-01 error: forged\""),
+            "refused reason=\"?[2J?\n    2026-01-01 error: forged\"");
+  EXPECT_EQ(log::one_event("ein Grün"), "ein Grün");
+  EXPECT_EQ(log::one_event(std::string(8193, 'x')), std::string(8192, 'x') + "... (8193 bytes)");
 }
 
 }  // namespace
