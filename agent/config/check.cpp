@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "agent/config/words.h"
+#include "cmas/limits.h"
 #include "util/tls/identity.h"
 
 namespace catsbpf::agent {
@@ -36,6 +37,11 @@ void check_names(const Config &config, Problems &problems) {
     distinct(
         config.path_selector->agents, "path_selector.agents", "name", [](const auto &a) { return a.name; }, problems);
   if (config.service_metric_agent) {
+    if (const auto count = config.service_metric_agent->egresses.size(); count > cmas::kMaxEgresses)
+      problems.at("service_metric_agent.egresses",
+                  std::to_string(count) + " egresses are more than " + std::to_string(cmas::kMaxEgresses) +
+                      ", which a C-PS takes",
+                  "name the best " + std::to_string(cmas::kMaxEgresses));
     distinct(
         config.service_metric_agent->path_selectors, "service_metric_agent.path_selectors", "name",
         [](const auto &p) { return p.name; }, problems);

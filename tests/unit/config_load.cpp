@@ -118,6 +118,14 @@ TEST_F(Configuration, service_metric_agent_alone_touches_no_map_and_lets_its_sit
   EXPECT_THAT(config->service_metric_agent->site_clients, ElementsAre("site-2"));
 }
 
+TEST_F(Configuration, service_metric_agent_names_as_many_egresses_as_a_path_selector_takes) {
+  EXPECT_THAT(problems("node: f2\nroles: [service-metric-agent]\n" + tls("service-metric-agent", "f2") +
+                       "service_metric_agent:\n  site: site-2\n  egresses: [a, b, c, d, e]\n"
+                       "  path_selectors: [ { name: f1, address: \"10.255.0.1:7900\" } ]\n  listen: 10.2.0.1:7443\n"),
+              AllOf(HasSubstr("service_metric_agent.egresses: 5 egresses are more than 4"),
+                    HasSubstr("hint: name the best 4")));
+}
+
 TEST_F(Configuration, all_problems_are_told_at_once_in_order_of_lines) {
   auto text = with(ingress(), "10.255.0.1, vni: 51829", "10.255.0.256, vni: 0");
   text = with(text, "hold_time: 20s", "hold_time: 20");
