@@ -76,7 +76,9 @@ std::vector<std::string> PathSelector::warnings() const {
   for (const auto &candidate : table_.all())
     if (!options_.forwarders.contains(candidate.egress)) without_path.insert(candidate.egress);
   for (const auto &egress : without_path)
-    all.push_back("rows name egress " + egress + ", which is not among this agent's forwarders");
+    all.push_back(
+        "rows name egress " + egress +
+        ", which is not among this agent's forwarders: add it there (an agent steers to others, not to itself)");
   return all;
 }
 
