@@ -7,7 +7,7 @@
 
 #include "packet.h"
 
-#define MAX_EXTENSIONS     6
+#define MAX_EXTENSIONS     8
 #define MAX_TRANSPORT_OFFSET 0xfff /* behind the extension headers that are walked */
 #define ICMP4_ECHO         8
 #define ICMP6_ECHO         128
@@ -82,7 +82,7 @@ __noinline int walk_extensions(struct xdp_md *context, __u32 offset, __u32 next_
 {
 	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
 
-	for (int i = 0; i < MAX_EXTENSIONS; i++) {
+	for (int walked = 0; walked <= MAX_EXTENSIONS; walked++) {
 		__u8 *header;
 
 		switch (next_header & 0xff) {
@@ -96,7 +96,7 @@ __noinline int walk_extensions(struct xdp_md *context, __u32 offset, __u32 next_
 		default:
 			return (int)(offset << 8 | (next_header & 0xff));
 		}
-		if (offset > 1500)
+		if (walked == MAX_EXTENSIONS || offset > 1500)
 			return -OUTCOME_malformed;
 		header = data + offset;
 		if ((void *)(header + 8) > end)

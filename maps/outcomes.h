@@ -18,7 +18,7 @@
 	OUTCOME(not_ip, normal, "neither IPv4 nor IPv6 (ARP, VLAN, ...): passed untouched") \
 	OUTCOME(not_ours, normal, "not for a service, nor a tunnel packet to us: passed untouched") \
 	OUTCOME(unknown_interface, alarm, "arrived on an interface that the agent has not described: passed untouched") \
-	OUTCOME(malformed, normal, "shorter than its headers say: passed untouched, the kernel decides") \
+	OUTCOME(malformed, normal, "shorter than its headers say, or more than eight IPv6 extension headers: passed untouched, the kernel decides") \
 	OUTCOME(fragment, normal, "fragment for a service address: passed to plain routing") \
 	OUTCOME(icmp_error, normal, "ICMP error for a service address: passed to plain routing") \
 	OUTCOME(ttl_expired, normal, "TTL or hop limit used up here: passed to the kernel, which answers time exceeded") \

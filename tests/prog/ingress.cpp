@@ -103,10 +103,14 @@ TEST_F(Ingress, ipv6_extension_headers_are_carried_and_ports_found_behind_them) 
   EXPECT_EQ(expect_forwarded(packet, 1), port);
 }
 
-TEST_F(Ingress, a_walk_over_too_many_extension_headers_ends) {
+TEST_F(Ingress, eight_extension_headers_are_walked_and_no_more) {
+  publish_ring({1});
   Ip packet = six(udp());
+  const uint16_t port = expect_forwarded(packet, 1);
   const Bytes padding{0, 0, 1, 4, 0, 0, 0, 0};
-  packet.extensions = std::vector<std::pair<uint8_t, Bytes>>(7, {60, padding});
+  packet.extensions = std::vector<std::pair<uint8_t, Bytes>>(8, {60, padding});
+  EXPECT_EQ(expect_forwarded(packet, 1), port);
+  packet.extensions.push_back({60, padding});
   expect_passed(from_client(ip(packet)), "malformed");
 }
 
