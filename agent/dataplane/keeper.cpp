@@ -218,11 +218,12 @@ void Keeper::mend_interface(Attachment &attachment, std::vector<std::string> &wr
 std::vector<Keeper::Pin> Keeper::pins() const {
   std::vector<Pin> all;
   bpf_map *map = nullptr;
-  bpf_object__for_each_map(map, object_) if (const std::string name = maps::table_name(object_, map); !name.empty())
+  bpf_object__for_each_map(map, object_)
+    if (const std::string name = maps::table_name(object_, map); !name.empty())
       all.push_back({maps::map_pin(pin_directory_, name), bpf_map__fd(map)});
   bpf_program *program = nullptr;
   bpf_object__for_each_program(program, object_)
-      all.push_back({maps::program_pin(pin_directory_, bpf_program__name(program)), bpf_program__fd(program)});
+    all.push_back({maps::program_pin(pin_directory_, bpf_program__name(program)), bpf_program__fd(program)});
   for (const auto &[pin, link] : traces_) all.push_back({pin, link.get()});
   for (const Attachment &attachment : attachments_)
     if (attachment.link.valid())

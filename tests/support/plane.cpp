@@ -80,7 +80,8 @@ const char *const kOutcomeNames[] = {OUTCOMES(CATSBPF_NAME)};
 template <class T>
 std::span<T> Plane::mapped(const char *name) {
   bpf_map *map = nullptr;
-  bpf_object__for_each_map(map, skeleton_->obj) if (maps::table_name(skeleton_->obj, map) == name) break;
+  bpf_object__for_each_map(map, skeleton_->obj)
+    if (maps::table_name(skeleton_->obj, map) == name) break;
   const size_t entries = size_t{bpf_map__max_entries(map)} * bpf_map__value_size(map) / sizeof(T);
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const size_t bytes = (entries * sizeof(T) + page - 1) / page * page;
