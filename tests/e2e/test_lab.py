@@ -94,6 +94,41 @@ def down_after_half_an_up_leaves_nothing(e2e):
 
 
 @test(lab=False)
+def node_that_lost_its_namespace_is_made_again_with_all_that_ran_there(e2e):
+    lab = e2e.another_lab("g")
+
+    def lose(*nodes):
+        for node in nodes:
+            network.command(["ip", "netns", "delete", lab.namespace(node)])
+
+    def repaired(nodes):
+        lost = {p.process() for p in processes.all_of(lab) if p.node in nodes}
+        shown = tool_output([DIRECTORY / "lab", "--name", lab.name, "status"])
+        assert shown.returncode == 1 and all(re.search(rf"^{n} .* MISSING$", shown.stdout, re.M) for n in nodes), shown
+        main.up(lab)
+        assert all(p.pid() for p in processes.all_of(lab))
+        assert lost.isdisjoint(p.pid() for p in processes.all_of(lab)) and all(processes.start_time(pid) is None for pid in lost)
+        assert set(traffic.new_flows(lab, "10.99.0.1", 60)) == {1, 3}
+        shown = tool_output([DIRECTORY / "lab", "--name", lab.name, "status"])
+        assert shown.returncode == 0 and "MISSING" not in shown.stdout, shown
+    try:
+        main.up(lab)
+        lose("s3")
+        repaired(["s3"])
+        lose("s2")
+        network.command(["ip", "netns", "add", lab.namespace("s2")])     # somebody's, empty
+        repaired(["s2"])
+        network.command(["umount", lab.namespace_path("sma3")])          # leaves a plain file
+        repaired(["sma3"])
+        lose("f1", "core", "f3", "platform")
+        repaired(["f1", "core", "f3", "platform"])
+        lose("f2", "s3")
+    finally:
+        main.down(lab)
+    assert remains(lab) == []
+
+
+@test(lab=False)
 def plain_routing_works_without_agents(e2e):
     lab = e2e.another_lab("d")
     try:

@@ -25,6 +25,7 @@ def up(lab, agents=True, wait=True):
         command(["mount", "-t", "bpf", "bpf", BPFFS])
     if not HOSTS.exists():
         HOSTS.touch()       # nodes cover it with their own; a bare chroot has none
+    forget_lost_nodes(lab)
     network.up(lab)
     certificates.up(lab)
     configurations.up(lab)
@@ -37,6 +38,16 @@ def up(lab, agents=True, wait=True):
     if agents and wait:
         ready.publish_tables(lab)
         ready.cats(lab)
+
+
+def forget_lost_nodes(lab):
+    """A node that lost its namespace starts as a machine after a reset does: nothing runs there, nothing is pinned."""
+    for node in lab.nodes():
+        lost = [p for p in processes.all_of(lab) if p.node == node.name and p.is_lost()]
+        for program in lost:
+            program.stop()
+        if lost or not network.has_namespace(lab, node.name):
+            shutil.rmtree(lab.pins(node.name), ignore_errors=True)
 
 
 def machine(lab):
@@ -81,33 +92,35 @@ def down(lab):
 
 
 def status(lab):
-    existing = lab.existing_namespaces()
-    if not existing:
+    if not lab.existing_namespaces():
         print(f"lab {lab.name} is down")
         return 1
+    whole = all(p.pid() for p in processes.all_of(lab))
     programs = {}
     for program in processes.all_of(lab):
         programs.setdefault(program.node, []).append(f"{program.name} {'up' if program.pid() else 'DOWN'}")
     print(f"{'node':9} {'is':47} state")
     for name, node in lab.topology.nodes.items():
-        state = ", ".join(programs.get(name, ["up"])) if name in existing else "network MISSING"
-        print(f"{name:9} {node.purpose:47} {state}")
+        missing = network.missing_interfaces(lab, name) if network.has_namespace(lab, name) else ["network"]
+        whole = whole and not missing
+        print(f"{name:9} {node.purpose:47} {', '.join(missing) + ' MISSING' if missing else ', '.join(programs.get(name, ['up']))}")
     steering = ready.steering(lab)
     print(textwrap.fill(f"steering  {'ready' if steering else 'NOT READY: ' + steering.text}", 100, subsequent_indent=" " * 10))
-    whole = len(existing) == len(lab.topology.nodes) and all(p.pid() for p in processes.all_of(lab))
     return 0 if whole and steering else 1
 
 
-def must_be_up(lab, there):
-    if not there:
-        raise LabError(f"lab {lab.name} is down", f"sudo vagrant/lab --name {lab.name} up")
+def must_be_up(lab, node):
+    existing = lab.existing_namespaces()
+    if node not in existing:
+        raise LabError(f"node {node} of lab {lab.name} is down" if existing else f"lab {lab.name} is down",
+                       f"sudo vagrant/lab --name {lab.name} up")
 
 
 def arguments_in(lab, node, words):
     """The command that runs `words` in a node: its network, its hosts file, the host's other mounts."""
     if node not in lab.topology.nodes:
         raise LabError(f"no node {node!r}", f"nodes: {' '.join(lab.topology.nodes)}")
-    must_be_up(lab, node in lab.existing_namespaces())
+    must_be_up(lab, node)
     bind = f'mount --bind "$0" {HOSTS} && exec "$@"'
     return ["nsenter", f"--net={lab.namespace_path(node)}", "--", "unshare", "--mount", "--propagation", "slave", "--",
             "sh", "-c", bind, str(lab.hosts), *words]
@@ -126,7 +139,7 @@ def logs(lab, node):
     programs = [p for p in processes.all_of(lab) if p.node == node]
     if not programs:
         raise LabError(f"nothing runs on {node!r}", f"nodes: {' '.join(sorted({p.node for p in processes.all_of(lab)}))}")
-    must_be_up(lab, node in lab.existing_namespaces())
+    must_be_up(lab, node)
     for program in programs:
         print(f"==> {program.log_file}\n{program.log(1000)}")
 

@@ -64,14 +64,11 @@ def service_addresses(lab, node):
 
 def up(lab):
     pathlib.Path("/run/netns").mkdir(exist_ok=True)
-    existing = set(lab.existing_namespaces())
     for node in lab.nodes():
-        if node.name not in existing:
+        if not has_namespace(lab, node.name):
+            pathlib.Path(lab.namespace_path(node.name)).unlink(missing_ok=True)
             # A machine that is the node gets the namespace's name for its own network.
             command(["ip", "netns", *(["attach", lab.namespace(node.name), "1"] if lab.only else ["add", lab.namespace(node.name)])])
-        elif not _namespace_alive(lab, node.name):
-            raise LabError(f"/run/netns/{lab.namespace(node.name)} is no namespace",
-                           f"vagrant/lab --name {lab.name} down, then up")
         _set_sysctls(lab, node)
     for link in [] if lab.only else lab.topology.links:
         _put_link(lab, link)
@@ -82,8 +79,14 @@ def up(lab):
     _set_offloads(lab)
 
 
-def _namespace_alive(lab, node):
-    return os.stat(lab.namespace_path(node)).st_dev != os.stat("/run").st_dev
+def has_namespace(lab, node):
+    """False also for the plain file that an unmounted namespace leaves."""
+    path = lab.namespace_path(node)
+    return os.path.exists(path) and os.stat(path).st_dev != os.stat("/run").st_dev
+
+
+def missing_interfaces(lab, node):
+    return sorted(set(lab.topology.nodes[node].interfaces) - set(interfaces(lab, node)))
 
 
 def _set_sysctls(lab, node):
@@ -102,12 +105,13 @@ def _batch(lab, node, lines):
 
 def _put_link(lab, link):
     (a, a_if), (b, b_if) = link.ends
-    have = [a_if in interfaces(lab, a), b_if in interfaces(lab, b)]
-    if have == [False, False]:
-        command(["ip", "link", "add", a_if, "mtu", link.mtu, "netns", lab.namespace(a), "type", "veth",
-                 "peer", b_if, "mtu", link.mtu, "netns", lab.namespace(b)])
-    elif have != [True, True]:
-        raise LabError(f"link {a}.{a_if} - {b}.{b_if} has only one end", f"vagrant/lab --name {lab.name} down, then up")
+    there = [end for end in link.ends if end[1] in interfaces(lab, end[0])]
+    if len(there) == 2:
+        return
+    for node, interface in there:       # its peer is in a namespace that lost its name
+        command(["ip", "-n", lab.namespace(node), "link", "delete", interface])
+    command(["ip", "link", "add", a_if, "mtu", link.mtu, "netns", lab.namespace(a), "type", "veth",
+             "peer", b_if, "mtu", link.mtu, "netns", lab.namespace(b)])
 
 
 def _put_addresses(lab, node):

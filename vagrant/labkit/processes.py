@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts, finds and ends the programs of the lab. A program is known by run/NODE/NAME.pid, which holds process id and
-start time, so that a reused id is never taken for it."""
+start time, so that a reused id is never taken for it. It runs while that process is in its node's network: a process in a
+namespace that has lost its name serves nobody."""
 import hashlib
 import os
 import secrets
@@ -9,6 +10,7 @@ import subprocess
 import sys
 
 from . import configurations
+from .network import inside
 from .topology import DIRECTORY, LabError
 from .wait import until
 
@@ -21,13 +23,25 @@ class Program:
         self.pid_file = lab.files(node) / f"{name}.pid"
         self.log_file = lab.files(node) / f"{name}.log"
 
-    def pid(self):
-        """Its process id while it runs, else None."""
+    def process(self):
+        """The id of its process wherever that lives, else None."""
         try:
             pid, started = self.pid_file.read_text().split()
         except (FileNotFoundError, ValueError):
             return None
         return int(pid) if start_time(int(pid)) == started else None
+
+    def pid(self):
+        """Its process id while it runs in its node's network, else None."""
+        pid = self.process()
+        try:
+            return pid if pid and os.path.samefile(f"/proc/{pid}/ns/net", self.lab.namespace_path(self.node)) else None
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+
+    def is_lost(self):
+        """It lives, but its node's network is another by now, or gone."""
+        return bool(self.process()) and not self.pid()
 
     def start(self):
         """Starts it unless it runs. True: it did not."""
@@ -35,17 +49,16 @@ class Program:
             return False
         if self.prepare:
             self.prepare()
-        with open(self.log_file, "ab") as log:
+        with open(self.log_file, "ab") as log, inside(self.lab, self.node):
             process = subprocess.Popen(
-                ["nsenter", f"--net={self.lab.namespace_path(self.node)}", "--", *map(str, self.arguments)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.lab.files(self.node),
-                start_new_session=True, env=self.lab.environment(self.node))
+                [str(a) for a in self.arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.lab.files(self.node), start_new_session=True, env=self.lab.environment(self.node))
         children[process.pid] = process
         self.pid_file.write_text(f"{process.pid} {start_time(process.pid)}\n")
         return True
 
     def send(self, number):
-        pid = self.pid()
+        pid = self.process()
         if pid:
             os.kill(pid, number)
         return pid
@@ -74,7 +87,7 @@ children = {}   # of this process: must be waited for, else they stay as zombies
 def _gone(pid, program):
     if pid in children and children[pid].poll() is not None:
         del children[pid]
-    return program.pid() is None
+    return program.process() is None
 
 
 def start_time(pid):
