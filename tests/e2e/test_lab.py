@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab itself: up twice, side by side, nothing left; the same topology in VMs."""
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import re
+import shutil
+import subprocess
 import tempfile
 
 from labkit import main, network, processes, traffic
 from labkit.lab import BPFFS, RUN
-from labkit.topology import DIRECTORY
+from labkit.topology import DIRECTORY, REPOSITORY
 from runner import test, tool_output
 
 def remains(lab):
@@ -160,6 +163,25 @@ def wrong_command_ends_before_anything_is_built_for_it(e2e):
                                       (["up", "--nonsense"], 2, "--nonsense")):
             done = tool_output([DIRECTORY / "lab", *words], env=env)
             assert done.returncode == status and wanted in done.stderr and "the build failed" not in done.stderr, (words, done)
+
+
+@test(lab=False)
+def build_that_waits_for_another_says_so(e2e):
+    with tempfile.TemporaryDirectory(prefix="catsbpf-build-") as folder:
+        root = pathlib.Path(folder)
+        for made in ("tests", "tools", "build"):
+            (root / made).mkdir()
+        shutil.copy(REPOSITORY / "tests" / "build", root / "tests")
+        (root / "tools" / "cmake").write_text('#!/bin/sh\necho "$@" >> built\n')
+        (root / "tools" / "cmake").chmod(0o755)
+        with open(root / "build" / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            build = subprocess.Popen([root / "tests" / "build", "release", "catsbpf"], stderr=subprocess.PIPE, text=True,
+                                     env={"PATH": f"{root}/tools:{os.environ['PATH']}"})
+            assert build.stderr.readline() == f"waiting for another build in {root}/build to end\n"
+            assert not (root / "built").exists()
+        assert build.wait(60) == 0 and build.stderr.read() == ""
+        assert (root / "built").read_text() == f"--preset release\n--build {root}/build/release --target catsbpf\n"
 
 
 @test
