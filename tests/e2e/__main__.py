@@ -24,7 +24,12 @@ def main():
     options = parser.parse_args()
     for path in sorted(HERE.glob("test_*.py")):
         comparing.load(path)
-    tests = [t for t in runner.tests if not options.words or any(w in t.name or w in t.module for w in options.words)]
+    chosen = {word: [t for t in runner.tests if word in t.name or word in t.module] for word in options.words}
+    for word, found in chosen.items():
+        if not found:
+            print(f"error: no test has '{word}' in its name\nhint: tests/e2e --list names them all", file=sys.stderr)
+            return 1
+    tests = [t for t in runner.tests if not chosen or any(t in found for found in chosen.values())]
     if options.list:
         print("\n".join(f"{t.module}: {t.name}" for t in tests))
         return 0

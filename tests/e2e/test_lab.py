@@ -166,6 +166,18 @@ def wrong_command_ends_before_anything_is_built_for_it(e2e):
 
 
 @test(lab=False)
+def commands_answer_wrong_words_and_questions_for_help(e2e):
+    end_to_end = ["/usr/bin/python3", "-B", REPOSITORY / "tests" / "e2e"]
+    bench = REPOSITORY / "tests" / "bench" / "run"
+    for words, status, wanted in (([DIRECTORY / "lab", "exec"], 2, "required: node\n"),
+                                  ([bench, "--help"], 0, "usage: tests/bench/run"), ([bench, "nosuchfigure"], 2, "hint: est-geneve-10k"),
+                                  ([*end_to_end, "nosuchtest"], 1, "hint: tests/e2e --list"),
+                                  ([*end_to_end, "--list", "vagrantfile_is"], 0, "lab: vagrantfile_is_valid\n")):
+        done = tool_output(words)
+        assert done.returncode == status and wanted in done.stdout + done.stderr, (words, done)
+
+
+@test(lab=False)
 def build_that_waits_for_another_says_so(e2e):
     with tempfile.TemporaryDirectory(prefix="catsbpf-build-") as folder:
         root = pathlib.Path(folder)

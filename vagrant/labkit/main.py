@@ -156,7 +156,7 @@ def parse(words):
     verbs.add_parser("demo", help="show the main job on real traffic")
     runs = verbs.add_parser("exec", help="run a command on a node")
     runs.add_argument("node")
-    runs.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="default: a shell")
+    runs.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="default: a shell").required = False
     shows = verbs.add_parser("logs", help="what the programs of a node said")
     shows.add_argument("node")
     verbs.add_parser("certificates", help="for vagrant/Vagrantfile: certificates of all machines")
