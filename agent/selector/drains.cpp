@@ -111,6 +111,7 @@ Result<> PathSelector::drain(const v1::Drain &drain, bool on) {
       return Error{"drain: no egress '" + drain.egress() + "'", "egresses are among forwarders", ENOENT};
     set = [&](bool drains) { return table_.drain_egress(drain.egress(), drains); };
   }
+  if (was == on) return done();
   const auto services = set(on);
   if (auto saved = save_drains(); !saved) {  // rings are as they were: nobody has been told of `services`
     set(was);

@@ -262,6 +262,14 @@ TEST_F(Steering, drains_move_new_flows_and_end) {
   }
 }
 
+TEST_F(Steering, a_drain_is_told_when_it_begins_and_when_it_ends) {
+  open();
+  figure1();
+  CapturedLog log;
+  for (const bool on : {false, true, true, false, false}) ASSERT_TRUE(selector_->drain(drain_of(0, "site-2"), on));
+  EXPECT_THAT(log.all(), ElementsAre("drain begins: site site-2", "drain ends: site site-2"));
+}
+
 TEST_F(Steering, drain_of_what_is_not_there_is_refused_by_name) {
   open();
   figure1();
