@@ -62,7 +62,7 @@ class Api : public OperatorApi {
     route("GET", "/v1/drain", &Api::drains, parts_.selector);
     route("POST", "/v1/drain", &Api::drain, parts_.selector);
     route("DELETE", "/v1/drain", &Api::drain, parts_.selector);
-    route("PUT", "/v1/bypass", &Api::bypass, parts_.programmer);
+    route("PUT", "/v1/bypass", &Api::bypass, parts_.programmer && parts_.selector);  // an ingress
   }
 
   void stop() override { server_->stop(); }
@@ -86,7 +86,7 @@ class Api : public OperatorApi {
 
   Response lacks_role(const std::string &path) const {
     return refusal({"agent " + parts_.config->node + " has no role that knows " + path,
-                    "ask an agent with role path-selector", ENOENT});
+                    "ask an ingress: an agent with the roles ingress and path-selector", ENOENT});
   }
 
   awaitable<Response> explain(Request request) {

@@ -139,6 +139,7 @@ TEST_F(Apis, status_says_what_runs_and_what_is_off) {
   EXPECT_EQ(status.json["sessions_up"], 1);
   EXPECT_EQ(status.json["platform"], "none");
   EXPECT_EQ(status.json["interfaces"][0]["mode"], "detached");
+  EXPECT_EQ(status.json["interfaces"][0]["speed_mbps"], -1) << "nobody measures here";
   EXPECT_THAT(status.json["warnings"].dump(), HasSubstr("path to f3 (10.255.0.3) is unresolved"));
 }
 
@@ -174,7 +175,8 @@ TEST_F(Apis, tables_are_listed_with_everything_about_them) {
   EXPECT_EQ(paths[0]["delay_ms"], 10);
   EXPECT_EQ(paths[0]["loss"], 0.25);
   EXPECT_EQ(paths[0]["next_hop"], "172.16.1.254");
-  EXPECT_EQ(paths[1]["delay_ms"], -1);
+  for (const auto *unknown : {"delay_ms", "jitter_ms", "loss", "measured_ago_s", "transmit_mbps", "speed_mbps"})
+    EXPECT_EQ(paths[1][unknown], -1) << unknown;
 
   const auto ring = ask("GET", "/v1/rings").json["rings"][0];
   EXPECT_EQ(ring["members"][0]["csci_id"], 1);
@@ -331,6 +333,20 @@ TEST_F(Apis, agent_without_the_role_says_so) {
   EXPECT_EQ(answer.status, 404);
   EXPECT_THAT(answer.json["error"].get<std::string>(), HasSubstr("agent f1 has no role"));
   EXPECT_EQ(ask("GET", "/v1/status").json["programming"], "");
+}
+
+TEST_F(Apis, bypass_is_refused_where_nothing_is_steered) {
+  loop_.run([&] {
+    config_.roles = {Role::kEgress};
+    parts_.selector = nullptr;
+    operator_api_.reset();
+    operator_api_ = std::move(*OperatorApi::open(loop_.io(), folder_.file("o.sock"), parts_));
+  });
+  const auto answer = ask("PUT", "/v1/bypass", R"({"on": true})");
+  EXPECT_EQ(answer.status, 404);
+  EXPECT_THAT(answer.json["error"].get<std::string>(), HasSubstr("no role that knows /v1/bypass"));
+  EXPECT_THAT(answer.json["hint"].get<std::string>(), HasSubstr("ask an ingress"));
+  EXPECT_FALSE(programmer_.bypass());
 }
 
 // ---- requests ----
