@@ -42,7 +42,7 @@ enum class RowState {
   kDraining,     // keeps flows, takes none: asked for by the site or the operator
   kFrozen,       // its origin is silent: keeps flows, takes none
   kSilent,       // its egress answers no probe: keeps flows (packets may get through), takes none
-  kUnreachable,  // its path is dead, as this router itself knows: takes none, its flows move
+  kUnreachable,  // takes none: its path is dead, as this router knows (flows move), or none is configured (they stay)
   kDead,         // removed by its site: its flows move
 };
 const char *name(RowState state);

@@ -233,7 +233,7 @@ Candidate WholeTable::join(const Owned &owned) const {
   }
   if (owned.dead)
     out.state = RowState::kDead;
-  else if (egress && dead_paths_.contains(*egress))
+  else if (egress && (dead_paths_.contains(*egress) || !has_forwarder(*egress)))
     out.state = RowState::kUnreachable;
   else if (egress && silent_egresses_.contains(*egress))
     out.state = RowState::kSilent;
@@ -249,10 +249,10 @@ const std::vector<std::string> &WholeTable::egresses_of(const Owned &owned) cons
 }
 
 // By the site's order, not by the newest delay: flows of an instance share its path (R091), and must not
-// change it with every measurement. A dead path is the last choice, after a silent egress, after a drained one.
+// change it with every measurement. No path is the last choice, after a dead one, a silent egress, a drained one.
 const std::string *WholeTable::choose_egress(const std::vector<std::string> &egresses) const {
   const auto rank = [&](const std::string &egress) {
-    return std::tuple(dead_paths_.contains(egress), silent_egresses_.contains(egress),
+    return std::tuple(!has_forwarder(egress), dead_paths_.contains(egress), silent_egresses_.contains(egress),
                       drained_egresses_.contains(egress), !metrics_.contains(egress));
   };
   const auto best = std::min_element(egresses.begin(), egresses.end(),

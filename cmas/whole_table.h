@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "cmas/model.h"
@@ -62,6 +63,8 @@ class WholeTable {
   // From the programmer: this router has no way to the egress, or has one again.
   Services put_path(const std::string &egress, bool alive);
   const std::set<std::string> &dead_paths() const { return dead_paths_; }
+  // Egresses to which a path is configured; to others none leads. Before the first row.
+  void set_forwarders(std::set<std::string> forwarders) { forwarders_ = std::move(forwarders); }
   const NetworkMetric *metric(const std::string &egress) const;
   const std::map<std::string, NetworkMetric> &metrics() const { return metrics_; }
 
@@ -108,6 +111,7 @@ class WholeTable {
     return picked;
   }
   const std::vector<std::string> &egresses_of(const Owned &owned) const;
+  bool has_forwarder(const std::string &egress) const { return !forwarders_ || forwarders_->contains(egress); }
   const std::string *choose_egress(const std::vector<std::string> &egresses) const;
   Services services_by_egress(const std::string &egress) const;
 
@@ -121,6 +125,7 @@ class WholeTable {
   std::set<RowKey> drained_;
   std::set<std::string> drained_sites_, drained_egresses_;
   std::set<std::string> silent_egresses_, dead_paths_;
+  std::optional<std::set<std::string>> forwarders_;  // empty: nobody has said
   double delay_threshold_ = 0.1;
 };
 

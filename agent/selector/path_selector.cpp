@@ -36,6 +36,7 @@ PathSelector::PathSelector(asio::io_context &io, cmas::WholeTable &table, Sessio
       log_timer_(io),
       hold_timer_(io),
       dead_timer_(io) {
+  table_.set_forwarders(options_.forwarders);
   std::map<uint32_t, std::vector<Share>> shares;
   for (const auto &[key, egress, share] : options_.programmed) {
     inherited_[key.cs_id][key.csci_id] = egress;
@@ -289,6 +290,8 @@ void PathSelector::end_hold_after(std::chrono::milliseconds limit) {
 void PathSelector::check_hold() {
   const bool known = platform_known_ && sessions_.all_synced();
   if (known) {
+    // What no row names is judged with the next recompute, which has seen all rows.
+    for (const auto &[cs_id, service] : table_.services()) steering_of(cs_id);
     inherited_.clear();
     forget_withdrawn("");
   }

@@ -147,11 +147,19 @@ std::string ServiceSteering::differences(const std::map<uint32_t, Seen> &now) co
   return sentence.text("small changes added up");
 }
 
-void ServiceSteering::keep_withdrawn(const std::map<uint32_t, Seen> &now, const std::set<std::string> &forwarders) {
-  std::erase_if(withdrawn_, [&](const auto &entry) { return now.contains(entry.first); });
+void ServiceSteering::keep_withdrawn(const std::map<uint32_t, Seen> &now, const std::vector<cmas::Verdict> &pathless,
+                                     const std::set<std::string> &forwarders) {
   for (const auto &[csci_id, seen] : seen_)
     if (seen.state != cmas::RowState::kDead && !now.contains(csci_id) && forwarders.contains(seen.egress))
       withdrawn_[csci_id] = {seen.egress, seen.site};
+  // A row without a path still says that its instance lives.
+  for (const auto &verdict : pathless) {
+    const auto kept = withdrawn_.find(verdict.candidate.key.csci_id);
+    if (kept == withdrawn_.end()) continue;
+    kept->second.site = verdict.candidate.site;
+    kept->second.gone = verdict.candidate.state == cmas::RowState::kDead;
+  }
+  std::erase_if(withdrawn_, [&](const auto &entry) { return entry.second.gone || now.contains(entry.first); });
   while (withdrawn_.size() > kMaxWithdrawn) withdrawn_.erase(withdrawn_.begin());
 }
 
@@ -167,13 +175,16 @@ std::vector<WantedInstance> ServiceSteering::instances(const std::vector<cmas::C
 }
 
 bool ServiceSteering::forget_withdrawn(const std::string &site) {
-  return std::erase_if(withdrawn_, [&](const auto &entry) { return entry.second.site == site; }) > 0;
+  bool any = false;
+  for (auto &[csci_id, kept] : withdrawn_)
+    if (kept.site == site) any = kept.gone = true;
+  return any;
 }
 
 Result<ServiceSteering::Outcome> ServiceSteering::update(const v1::Service &service,
                                                          std::vector<cmas::Candidate> candidates,
                                                          const std::set<std::string> &forwarders) {
-  const auto with_path = reachable(std::move(candidates), forwarders).candidates;
+  const auto [with_path, pathless] = reachable(std::move(candidates), forwarders);
   const auto members = cmas::ring_members(service, with_path);
   if (!members) return members.error();
 
@@ -186,7 +197,7 @@ Result<ServiceSteering::Outcome> ServiceSteering::update(const v1::Service &serv
     outcome.shift = text(shares_of(before.get())) + " -> " + shares();
     outcome.why = differences(now);
   }
-  keep_withdrawn(now, forwarders);
+  keep_withdrawn(now, pathless, forwarders);
   auto wanted = instances(with_path, forwarders);
   auto definition = definition_of(service);
   if (ring_changed || !handed_over_ || wanted != programmed_ || definition != definition_) {

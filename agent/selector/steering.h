@@ -39,10 +39,12 @@ class ServiceSteering {
   Result<Outcome> update(const v1::Service &service, std::vector<cmas::Candidate> candidates,
                          const std::set<std::string> &forwarders);
 
-  // Instances that keep their flows though no row names them: their origin was silent beyond its hold
-  // time (site: its), or an agent before this one programmed them (site: "").
+  // Instances that keep their flows though no row leads to them: their origin was silent beyond its hold time
+  // (site: its), their row names an egress without a path now (egress: the last one that had a path), or an agent
+  // before this one programmed them (site: "").
   struct Withdrawn {
     std::string egress, site;
+    bool gone = false;  // unless the next update finds a row of it
   };
   void inherit(uint32_t csci_id, const std::string &egress) { withdrawn_[csci_id] = {egress, ""}; }
   const std::map<uint32_t, Withdrawn> &withdrawn() const { return withdrawn_; }
@@ -67,7 +69,8 @@ class ServiceSteering {
   std::string differences(const std::map<uint32_t, Seen> &now) const;
   std::vector<WantedInstance> instances(const std::vector<cmas::Candidate> &candidates,
                                         const std::set<std::string> &forwarders) const;
-  void keep_withdrawn(const std::map<uint32_t, Seen> &now, const std::set<std::string> &forwarders);
+  void keep_withdrawn(const std::map<uint32_t, Seen> &now, const std::vector<cmas::Verdict> &pathless,
+                      const std::set<std::string> &forwarders);
 
   cmas::RingKeeper keeper_;
   std::shared_ptr<const cmas::Ring> ring_;
