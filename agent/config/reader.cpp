@@ -97,15 +97,20 @@ bool Section::address(const char *field, std::string &into, Family family) {
   const auto value = scalar(field);
   if (!value) return false;
   const bool v4 = is_address(*value, AF_INET), v6 = is_address(*value, AF_INET6);
-  if ((family != Family::kV6 && v4) || (family != Family::kV4 && v6)) {
-    into = *value;
-    return true;
+  if (!(family != Family::kV6 && v4) && !(family != Family::kV4 && v6)) {
+    const char *wanted = family == Family::kV4   ? "an IPv4 address"
+                         : family == Family::kV6 ? "an IPv6 address"
+                                                 : "an address";
+    wrong(field, quoted(*value) + " is not " + wanted);
+    return false;
   }
-  const char *wanted = family == Family::kV4   ? "an IPv4 address"
-                       : family == Family::kV6 ? "an IPv6 address"
-                                               : "an address";
-  wrong(field, quoted(*value) + " is not " + wanted);
-  return false;
+  if (const auto kind = no_host(*value); !kind.empty()) {
+    wrong(field, quoted(*value) + " is " + kind + ", not that of one host",
+          "write the address by which others reach the host that is meant");
+    return false;
+  }
+  into = *value;
+  return true;
 }
 
 bool Section::endpoint(const char *field, std::string &into) {

@@ -2,6 +2,7 @@
 #include "agent/config/words.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 
 #include <algorithm>
 #include <cctype>
@@ -49,6 +50,23 @@ std::string show(milliseconds time) {
 bool is_address(const std::string &text, int family) {
   unsigned char bytes[16];
   return inet_pton(family, text.c_str(), bytes) == 1;
+}
+
+std::string no_host(const std::string &address) {
+  in6_addr v6{};
+  in_addr v4{};
+  if (inet_pton(AF_INET, address.c_str(), &v4) == 1) {
+    const uint32_t number = ntohl(v4.s_addr);
+    if (number == INADDR_ANY) return "the unspecified address";
+    if (number == INADDR_BROADCAST) return "the broadcast address";
+    if (IN_MULTICAST(number)) return "a multicast address";
+    if (number >> 24 == IN_LOOPBACKNET) return "a loopback address";
+  } else if (inet_pton(AF_INET6, address.c_str(), &v6) == 1) {
+    if (IN6_IS_ADDR_UNSPECIFIED(&v6)) return "the unspecified address";
+    if (IN6_IS_ADDR_MULTICAST(&v6)) return "a multicast address";
+    if (IN6_IS_ADDR_LOOPBACK(&v6)) return "a loopback address";
+  }
+  return "";
 }
 
 std::string join(const std::vector<std::string> &words, const std::string &between) {

@@ -25,6 +25,8 @@ std::string show(std::chrono::milliseconds time);
 // "a name has letters, digits, ., _ and -": names go into certificates, files and logs.
 bool valid_name(const std::string &text);
 bool is_address(const std::string &text, int family);
+// "a loopback address" and the like for an address that is not that of one host on the network, else "".
+std::string no_host(const std::string &address);
 // The known word nearest to `text`, "" when none is near.
 std::string nearest(const std::string &text, const std::vector<std::string> &known);
 std::string join(const std::vector<std::string> &words, const std::string &between = ", ");

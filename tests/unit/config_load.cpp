@@ -169,6 +169,25 @@ TEST_F(Configuration, wrong_types_are_told_with_what_is_wanted) {
               HasSubstr("instances[0].csci_id: '-3' is not a whole number"));
 }
 
+TEST_F(Configuration, addresses_of_no_single_host_are_refused_where_a_host_is_meant) {
+  for (const auto &[address, kind] :
+       {std::pair{"0.0.0.0", "the unspecified address"}, std::pair{"127.0.0.1", "a loopback address"},
+        std::pair{"224.0.0.5", "a multicast address"}, std::pair{"255.255.255.255", "the broadcast address"}}) {
+    const auto told = std::string("'") + address + "' is " + kind + ", not that of one host\nhint: write the address";
+    EXPECT_THAT(problems(with(ingress(), "10.255.0.1, vni", std::string(address) + ", vni")),
+                HasSubstr(at(4) + "tunnel.address: " + told));
+    EXPECT_THAT(problems(with(egress(), "10.255.0.3", address)), HasSubstr(at(3) + "tunnel.address: " + told));
+    EXPECT_THAT(problems(with(ingress(), "10.255.0.3", address)), HasSubstr(at(10) + "forwarders[1].address: " + told));
+    EXPECT_THAT(problems(with(egress(), "10.3.0.11", address)), HasSubstr(at(6) + "instances[0].contact: " + told));
+  }
+  for (const char *address : {"::", "::1", "ff02::1"})
+    EXPECT_THAT(problems(with(egress(), "fd00:3::11", address)),
+                HasSubstr(at(6) + "instances[0].contact6: '" + address + "' is "));
+  for (const char *address : {"223.255.255.255", "240.0.0.1", "169.254.1.1", "126.0.0.1"})
+    EXPECT_TRUE(load(with(egress(), "10.255.0.3", address))) << address;
+  EXPECT_TRUE(load(with(ingress(), "listen: 10.255.0.1:7900", "listen: 0.0.0.0:7900"))) << "all addresses of this host";
+}
+
 TEST_F(Configuration, endpoints_need_address_and_port) {
   for (const char *wrong :
        {"10.255.0.1", "\"10.255.0.1:\"", "10.255.0.1:65536", "f1:7900", "fd00::1:7900", "\"[10.0.0.1]:7900\""})
