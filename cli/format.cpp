@@ -36,6 +36,8 @@ std::string si(uint64_t value) {
   return value < 10'000 ? std::to_string(value) : scaled(static_cast<double>(value), "", "");
 }
 
+std::string slots(int64_t gas) { return gas < 0 ? "-" : si(static_cast<uint64_t>(gas)); }
+
 std::string counted(uint64_t value, const std::string &noun) {
   return si(value) + " " + noun + (value == 1 ? "" : "s");
 }

@@ -11,6 +11,7 @@
 namespace catsbpf::cli {
 
 std::string si(uint64_t value);                                // 9999, 12.3k, 4.57M
+std::string slots(int64_t gas);                                // as si; "-" below 0
 std::string counted(uint64_t value, const std::string &noun);  // "1 packet", "0 packets"
 std::string bytes(uint64_t value);                             // "812 B", "12.3 kB"
 std::string duration(double seconds);                          // "0.25s", "95s", "12m", "3h05m", "2d04h"; "-" below 0

@@ -62,13 +62,16 @@ Result<v1::Status> read_status(const Tables &tables) {
   for_each_live_flow(tables, [&](const LiveFlow &) { ++flows; });
   status.set_flows(flows);
   status.set_flow_capacity(tables.flows().size() * FLOW_LINE_ENTRIES);
+  status.set_sessions_up(-1);
+  status.set_sessions_configured(-1);
   for (const auto &interface : tables.interfaces()) {
     if (interface.ifindex == 0) continue;
     auto &row = *status.add_interfaces();
     row.set_name(interface_name(interface.ifindex));
     row.set_side(sides_of(interface.sides));
-    row.set_receive_mbps(-1);
-    row.set_transmit_mbps(-1);
+    for (auto set : {&v1::InterfaceStatus::set_receive_mbps, &v1::InterfaceStatus::set_transmit_mbps,
+                     &v1::InterfaceStatus::set_speed_mbps})
+      (row.*set)(-1);
   }
   const auto packets = alarms(tables);
   if (!packets) return packets.error();

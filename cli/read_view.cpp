@@ -68,6 +68,7 @@ Result<v1::ServiceStatusList> read_services(const Tables &tables) {
     by_index[i] = &row;
     row.set_cs_id(services[i].cs_id);
     row.set_ring_slots(services[i].ring_slots);
+    row.set_free_gas(-1);
     row.set_eligible(static_cast<uint32_t>(ring_shares(tables, services[i]).size()));
     row.set_timeout_s(static_cast<uint32_t>(std::max(0.0, jiffies_to_seconds(tables, services[i].timeout))));
   }
@@ -99,6 +100,8 @@ Result<v1::InstanceList> read_instances(const Tables &tables) {
     for (auto set : {&v1::InstanceStatus::set_cost, &v1::InstanceStatus::set_computing_time_ms,
                      &v1::InstanceStatus::set_network_delay_ms})
       (row.*set)(-1);
+    for (auto set : {&v1::InstanceStatus::set_gas, &v1::InstanceStatus::set_offered, &v1::InstanceStatus::set_in_use})
+      (row.*set)(-1);
     if (instance.path < tables.paths().size())
       row.set_egress(maps::format_address(tables.paths()[instance.path].egress));
     row.set_state(state_name(instance));
@@ -127,8 +130,9 @@ Result<v1::PathList> read_paths(const Tables &tables) {
     if (path.ifindex != 0) row.set_interface(interface_name(path.ifindex));
     row.set_state(state_name(path));
     row.set_mtu(path.mtu);
-    for (auto set : {&v1::PathStatus::set_delay_ms, &v1::PathStatus::set_jitter_ms, &v1::PathStatus::set_loss,
-                     &v1::PathStatus::set_measured_ago_s, &v1::PathStatus::set_transmit_mbps})
+    for (auto set :
+         {&v1::PathStatus::set_delay_ms, &v1::PathStatus::set_jitter_ms, &v1::PathStatus::set_loss,
+          &v1::PathStatus::set_measured_ago_s, &v1::PathStatus::set_transmit_mbps, &v1::PathStatus::set_speed_mbps})
       (row.*set)(-1);
     if (path.next_hop4 != 0) {
       char text[INET_ADDRSTRLEN];

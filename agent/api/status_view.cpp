@@ -46,6 +46,9 @@ void add_interfaces(const Parts &parts, v1::Status &status) {
     for (const auto &view : views)
       if (view.name == configured.name) out.set_mode(view.mode);
     out.set_state("down");
+    for (auto set : {&v1::InterfaceStatus::set_receive_mbps, &v1::InterfaceStatus::set_transmit_mbps,
+                     &v1::InterfaceStatus::set_speed_mbps})
+      (out.*set)(-1);
     for (const auto &rate : rates)
       if (rate.name == configured.name) {
         out.set_state(rate.up ? "up" : "down");

@@ -55,7 +55,7 @@ v1::InstanceStatus instance_of(const Parts &parts, const cmas::Candidate &c) {
 
 // A C-SMA that is no C-PS knows its own site's rows.
 v1::InstanceStatus instance_of(const Parts &parts, const cmas::SiteRow &site_row) {
-  const cmas::Row &row = site_row.row;
+  const cmas::Row row = parts.service_metrics->table().advertised(site_row);
   v1::InstanceStatus out;
   out.set_service_id(site_row.service_id.empty() ? std::to_string(row.key.cs_id) : site_row.service_id);
   out.set_cs_id(row.key.cs_id);
@@ -121,8 +121,10 @@ v1::PathList paths_view(const Parts &parts) {
     out.set_mac(path.mac);
     out.set_state(path.state);
     out.set_mtu(path.mtu);
-    out.set_delay_ms(-1);
-    out.set_measured_ago_s(-1);
+    for (auto set :
+         {&v1::PathStatus::set_delay_ms, &v1::PathStatus::set_jitter_ms, &v1::PathStatus::set_loss,
+          &v1::PathStatus::set_measured_ago_s, &v1::PathStatus::set_transmit_mbps, &v1::PathStatus::set_speed_mbps})
+      (out.*set)(-1);
     for (const auto &rate : rates)
       if (rate.name == path.interface) {
         out.set_transmit_mbps(rate.transmit_mbps);

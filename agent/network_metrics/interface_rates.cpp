@@ -103,7 +103,7 @@ class KernelRates final : public InterfaceRates, public std::enable_shared_from_
       rate.transmit_mbps = static_cast<double>(counters->sent - watched.before->sent) * megabits;
     }
     rate.up = rate.present && running(rate.name);
-    rate.speed_mbps = rate.present ? speed(rate.name) : 0;
+    rate.speed_mbps = rate.present ? speed(rate.name) : -1;
     watched.index = index;
     watched.before = counters;
     watched.at = now;
@@ -160,9 +160,9 @@ class KernelRates final : public InterfaceRates, public std::enable_shared_from_
     command.cmd = ETHTOOL_GSET;
     ifreq request = request_for(name);
     request.ifr_data = reinterpret_cast<char *>(&command);
-    if (::ioctl(control_.get(), SIOCETHTOOL, &request) != 0) return 0;
+    if (::ioctl(control_.get(), SIOCETHTOOL, &request) != 0) return -1;
     const uint32_t mbps = ethtool_cmd_speed(&command);
-    return mbps == static_cast<uint32_t>(SPEED_UNKNOWN) || mbps == UINT16_MAX ? 0 : mbps;
+    return mbps == static_cast<uint32_t>(SPEED_UNKNOWN) || mbps == UINT16_MAX ? -1.0 : mbps;
   }
 
   asio::steady_timer timer_;

@@ -20,7 +20,7 @@ struct InterfaceRate {
   bool up = false;          // running
   double receive_mbps = 0;  // over the last period
   double transmit_mbps = 0;
-  double speed_mbps = 0;  // 0: unknown
+  double speed_mbps = -1;  // below 0: unknown
 };
 
 class InterfaceRates {

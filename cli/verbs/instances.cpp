@@ -19,11 +19,11 @@ std::string render(const v1::InstanceList &list, const Layout &layout) {
                {"SHARE", Align::right},
                {"PACKETS", Align::right}});
   for (const auto &row : list.instances()) {
-    const bool known = row.cost() >= 0;  // else read from the maps alone
-    table.row({service_label(row.service_id(), row.cs_id()), std::to_string(row.csci_id()), known ? si(row.gas()) : "-",
-               known ? decimal(row.cost()) : "-", milliseconds(row.computing_time_ms()),
-               milliseconds(row.network_delay_ms()), known ? si(row.in_use()) + "/" + si(row.offered()) : "-",
-               or_dash(row.site()), or_dash(row.egress()), row.state(), percent(row.share()), si(row.packets())},
+    table.row({service_label(row.service_id(), row.cs_id()), std::to_string(row.csci_id()), slots(row.gas()),
+               row.cost() < 0 ? "-" : decimal(row.cost()), milliseconds(row.computing_time_ms()),
+               milliseconds(row.network_delay_ms()),
+               row.in_use() < 0 ? "-" : slots(row.in_use()) + "/" + slots(row.offered()), or_dash(row.site()),
+               or_dash(row.egress()), row.state(), percent(row.share()), si(row.packets())},
               row.state() == "dead");
   }
   return table.render(layout);

@@ -22,8 +22,7 @@ std::string render(const v1::PathList &list, const Layout &layout) {
         (path.silent() && path.state() != "dead" ? "silent" : path.state()) + (path.draining() ? ", draining" : "");
     table.row({or_dash(path.egress()), path.egress_address(), path.encapsulation(), or_dash(path.interface()),
                or_dash(path.next_hop()), state, std::to_string(path.mtu()), milliseconds(path.delay_ms()),
-               path.delay_ms() < 0 ? "-" : milliseconds(path.jitter_ms()),
-               path.delay_ms() < 0 ? "-" : percent(path.loss()), duration(path.measured_ago_s())},
+               milliseconds(path.jitter_ms()), percent(path.loss()), duration(path.measured_ago_s())},
               path.state() == "dead");
   }
   return table.render(layout);

@@ -31,8 +31,7 @@ std::string render_interfaces(const v1::Status &status, const Layout &layout) {
                {"SPEED Mbit/s", Align::right}});
   for (const auto &interface : status.interfaces())
     table.row({interface.name(), interface.side(), or_dash(interface.mode()), or_dash(interface.state()),
-               mbps(interface.receive_mbps()), mbps(interface.transmit_mbps()),
-               interface.speed_mbps() > 0 ? mbps(interface.speed_mbps()) : "-"},
+               mbps(interface.receive_mbps()), mbps(interface.transmit_mbps()), mbps(interface.speed_mbps())},
               interface.state() == "down" || interface.mode() == "detached");
   return "\n" + table.render(layout);
 }

@@ -27,6 +27,28 @@ TEST(CliMaps, status_knows_what_the_maps_know) {
   EXPECT_EQ(status->interfaces(0).side(), "client,underlay");
 }
 
+// Nothing in the maps is below 0, so what is, is not known; and what reads "-" as text is such a figure, or empty.
+TEST(CliMaps, figures_that_maps_do_not_hold_are_below_0) {
+  const auto tables = two_sites();
+  const auto status = read_status(tables);
+  EXPECT_LT(status->uptime_s(), 0);
+  EXPECT_LT(status->sessions_up(), 0);
+  EXPECT_LT(status->sessions_configured(), 0);
+  const auto &interface = status->interfaces(0);
+  for (const double figure : {interface.receive_mbps(), interface.transmit_mbps(), interface.speed_mbps()})
+    EXPECT_LT(figure, 0);
+  EXPECT_LT(read_services(tables)->services(0).free_gas(), 0);
+  const auto instance = read_instances(tables)->instances(0);
+  for (const int64_t slots : {instance.gas(), instance.offered(), instance.in_use()}) EXPECT_LT(slots, 0);
+  for (const double figure : {instance.cost(), instance.computing_time_ms(), instance.network_delay_ms()})
+    EXPECT_LT(figure, 0);
+  const auto path = read_paths(tables)->paths(0);
+  for (const double figure :
+       {path.delay_ms(), path.jitter_ms(), path.loss(), path.measured_ago_s(), path.transmit_mbps(), path.speed_mbps()})
+    EXPECT_LT(figure, 0);
+  EXPECT_LT(read_rings(tables)->rings(0).members(0).weight(), 0);
+}
+
 TEST(CliMaps, services_have_their_locators_and_ring) {
   const auto list = read_services(two_sites());
   ASSERT_TRUE(list.ok());

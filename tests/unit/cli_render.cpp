@@ -30,6 +30,8 @@ void fill(Message &message, int rows) {
           many ? reflection.AddString(&message, &field, text) : reflection.SetString(&message, &field, text);
           break;
         case FieldDescriptor::CPPTYPE_UINT32: reflection.SetUInt32(&message, &field, 65'535); break;
+        case FieldDescriptor::CPPTYPE_INT32: reflection.SetInt32(&message, &field, 65'535); break;
+        case FieldDescriptor::CPPTYPE_INT64: reflection.SetInt64(&message, &field, 65'535); break;
         case FieldDescriptor::CPPTYPE_UINT64: reflection.SetUInt64(&message, &field, 123'456'789'012ULL); break;
         case FieldDescriptor::CPPTYPE_DOUBLE: reflection.SetDouble(&message, &field, 0.123456); break;
         case FieldDescriptor::CPPTYPE_BOOL: reflection.SetBool(&message, &field, true); break;
@@ -95,6 +97,8 @@ TEST(CliRender, instances) {
   auto &unknown = *list.add_instances();  // as from the maps
   unknown.set_cs_id(2);
   unknown.set_csci_id(65535);
+  unknown.set_gas(-1);
+  unknown.set_in_use(-1);
   unknown.set_cost(-1);
   unknown.set_computing_time_ms(-1);
   unknown.set_network_delay_ms(-1);

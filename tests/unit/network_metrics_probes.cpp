@@ -315,7 +315,9 @@ TEST_F(Probing, interface_rates_follow_the_kernels_counters) {
   ASSERT_TRUE(opened) << opened.error().text();
   EXPECT_TRUE((*opened)->rates()[0].present);
   EXPECT_TRUE((*opened)->rates()[0].up);
+  EXPECT_LT((*opened)->rates()[0].speed_mbps, 0) << "loopback has no speed";
   EXPECT_FALSE((*opened)->rates()[1].present);
+  EXPECT_LT((*opened)->rates()[1].speed_mbps, 0);
   udp::socket sink(io_, udp::endpoint(asio::ip::make_address("127.0.0.1"), 0)), source(io_, udp::v4());
   const std::vector<uint8_t> bytes(60'000);
   ASSERT_TRUE(until([&] {
