@@ -99,6 +99,21 @@ TEST(CliMaps, rings_count_slots_by_instance) {
   EXPECT_EQ(list->rings(1).members_size(), 0);
 }
 
+TEST(CliMaps, services_and_rings_stand_in_the_order_of_their_ids) {
+  auto tables = two_sites();
+  tables.services_[1].cs_id = 4;
+  std::swap(tables.instances_[1].csci_id, tables.instances_[2].csci_id);
+  const auto services = read_services(tables);
+  const auto rings = read_rings(tables);
+  EXPECT_EQ(services->services(0).cs_id(), 2U);
+  EXPECT_THAT(services->services(0).locators(), testing::ElementsAre("10.99.2.0/24 udp 5000-5999"));
+  EXPECT_EQ(services->services(1).cs_id(), 4U);
+  EXPECT_EQ(rings->rings(0).cs_id(), 2U);
+  EXPECT_EQ(rings->rings(1).members(0).csci_id(), 1U);
+  EXPECT_EQ(rings->rings(1).members(0).slots(), 10U);
+  EXPECT_EQ(rings->rings(1).members(1).csci_id(), 3U);
+}
+
 TEST(CliMaps, a_ring_beyond_the_pool_is_read_no_further) {
   auto tables = two_sites();
   tables.services_[1].ring_first = 2;
