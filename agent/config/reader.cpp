@@ -125,6 +125,10 @@ bool Section::endpoint(const char *field, std::string &into) {
     wrong(field, quoted(*value) + " is not an address with a port", "write ADDRESS:PORT or [IPv6 ADDRESS]:PORT");
     return false;
   }
+  if (*port == 0) {
+    wrong(field, quoted(*value) + " names no port", "from 1 to 65535: the other end must know it");
+    return false;
+  }
   into = *value;
   return true;
 }

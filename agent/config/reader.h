@@ -27,8 +27,8 @@ class Section {
   bool text(const char *field, std::string &into);
   bool name(const char *field, std::string &into);  // letters, digits, . _ -
   bool one_of(const char *field, std::string &into, const std::vector<std::string> &known);
-  bool address(const char *field, std::string &into, Family family);                // of one host on the network
-  bool endpoint(const char *field, std::string &into);                              // "ADDRESS:PORT", "[ADDRESS6]:PORT"
+  bool address(const char *field, std::string &into, Family family);  // of one host on the network
+  bool endpoint(const char *field, std::string &into);                // "ADDRESS:PORT", "[ADDRESS6]:PORT", no port 0
   bool file(const char *field, std::string &into, const std::string &folder);       // readable; made absolute
   bool directory(const char *field, std::string &into, const std::string &folder);  // made absolute
   bool duration(const char *field, std::chrono::milliseconds &into, std::chrono::milliseconds least,

@@ -196,6 +196,21 @@ TEST_F(Configuration, endpoints_need_address_and_port) {
         << wrong;
 }
 
+TEST_F(Configuration, port_0_is_none_that_a_peer_could_know) {
+  const std::string told = ":0' names no port\nhint: from 1 to 65535";
+  EXPECT_THAT(problems(with(ingress(), "10.255.0.1:7900", "10.255.0.1:0")),
+              HasSubstr(at(13) + "path_selector.listen: '10.255.0.1" + told));
+  EXPECT_THAT(problems(with(ingress(), "[fd00:1::1]:6443", "[fd00:1::1]:0")),
+              HasSubstr(at(17) + "requests.listen: '[fd00:1::1]" + told));
+  EXPECT_THAT(problems("node: f2\nroles: [service-metric-agent]\n" + tls("service-metric-agent", "f2") +
+                       "service_metric_agent:\n  site: site-2\n  egresses: [f2]\n"
+                       "  path_selectors: [ { name: f1, address: \"10.255.0.1:0\" } ]\n  listen: 10.2.0.1:0\n"),
+              AllOf(HasSubstr(at(7) + "service_metric_agent.path_selectors[0].address: '10.255.0.1" + told),
+                    HasSubstr(at(8) + "service_metric_agent.listen: '10.2.0.1" + told)));
+  EXPECT_THAT(problems(egress() + "reflector: { port: 0 }\n"),
+              HasSubstr(at(7) + "reflector.port: '0' is out of range"));
+}
+
 TEST_F(Configuration, roles_are_checked_with_a_guess) {
   EXPECT_THAT(problems(with(egress(), "[egress]", "[egres]")),
               HasSubstr(at(2) + "roles: 'egres' is no role\nhint: did you mean egress?"));
