@@ -188,11 +188,12 @@ Result<uint64_t> FakeNextHops::watch(const std::string &address, Callback callba
   return next_++;
 }
 
-void FakeNextHops::set(const std::string &address, NextHop hop) {
-  std::vector<Callback> callbacks;
+void FakeNextHops::set(const std::map<std::string, NextHop> &hops) {
+  std::vector<std::pair<Callback, NextHop>> calls;
   for (const auto &[id, watch] : watches_)
-    if (watch.first == address) callbacks.push_back(watch.second);
-  for (const Callback &callback : callbacks) callback(hop);
+    if (const auto hop = hops.find(watch.first); hop != hops.end()) calls.emplace_back(watch.second, hop->second);
+  for (const auto &[callback, hop] : calls) callback(hop);
+  told_();
 }
 
 }  // namespace catsbpf::agent

@@ -94,11 +94,16 @@ class FakeNextHops final : public NextHops {
   Result<uint64_t> watch(const std::string &address, Callback callback) override;
   void unwatch(uint64_t watch) override { watches_.erase(watch); }
 
-  void set(const std::string &address, NextHop hop);
+  void on_told(std::function<void()> callback) override { told_ = std::move(callback); }
+
+  void set(const std::string &address, const NextHop &hop) { set({{address, hop}}); }
+  // By one event.
+  void set(const std::map<std::string, NextHop> &hops);
   size_t watched() const { return watches_.size(); }
 
  private:
   std::map<uint64_t, std::pair<std::string, Callback>> watches_;
+  std::function<void()> told_ = [] {};
   uint64_t next_ = 1;
 };
 

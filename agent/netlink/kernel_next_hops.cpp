@@ -30,6 +30,7 @@ class KernelNextHops final : public NextHops {
   Result<> open();
   Result<uint64_t> watch(const std::string &address, Callback callback) override;
   void unwatch(uint64_t id) override;
+  void on_told(std::function<void()> callback) override { told_ = std::move(callback); }
 
  private:
   struct Watch {
@@ -43,14 +44,16 @@ class KernelNextHops final : public NextHops {
   Result<NextHop> resolve(Watch &watch);
   void keep(Watch &watch, uint32_t ifindex, const IpAddress &neighbour);
   bool kept_by_other(const Watch &watch) const;
-  void look(uint64_t id);
   void look_at_all();
+  void look(const std::vector<uint64_t> &ids);
   bool matters(nlmsghdr *header) const;
 
   boost::asio::io_context &io_;
   NetlinkQuery query_;
   std::map<uint64_t, Watch> watches_;
   uint64_t next_id_ = 1;
+  std::function<void()> told_ = [] {};
+  std::vector<uint64_t> new_;  // not looked at yet
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::unique_ptr<Changes> changes_;
 };
@@ -70,9 +73,11 @@ Result<uint64_t> KernelNextHops::watch(const std::string &address, Callback call
   if (!parsed) return Error{"'" + address + "' is no address to find a next hop for"};
   const uint64_t id = next_id_++;
   watches_[id] = Watch{*parsed, std::move(callback), false, {}, 0, {}};
-  boost::asio::post(io_, [this, id, alive = alive_] {
-    if (*alive) look(id);
-  });
+  if (new_.empty())
+    boost::asio::post(io_, [this, alive = alive_] {
+      if (*alive) look(std::exchange(new_, {}));
+    });
+  new_.push_back(id);
   return id;
 }
 
@@ -133,26 +138,35 @@ Result<NextHop> KernelNextHops::resolve(Watch &watch) {
   return hop;
 }
 
-void KernelNextHops::look(uint64_t id) {
-  auto it = watches_.find(id);
-  if (it == watches_.end()) return;
-  const auto resolved = resolve(it->second);
-  if (!resolved) {  // what was true stays until the next look
-    log::warn("{}", resolved.error().what);
-    return;
+// First all that is asked, then all that is said: two paths by one interface change together.
+void KernelNextHops::look(const std::vector<uint64_t> &ids) {
+  std::vector<uint64_t> news;
+  for (const uint64_t id : ids) {
+    const auto found = watches_.find(id);
+    if (found == watches_.end()) continue;
+    Watch &watch = found->second;
+    const auto resolved = resolve(watch);
+    if (!resolved) {  // what was true stays until the next look
+      log::warn("{}", resolved.error().what);
+      continue;
+    }
+    if (std::exchange(watch.told, true) && *resolved == watch.hop) continue;
+    watch.hop = *resolved;
+    news.push_back(id);
   }
-  const NextHop hop = *resolved;
-  if (it->second.told && hop == it->second.hop) return;
-  it->second.told = true;
-  it->second.hop = hop;
-  const Callback callback = it->second.callback;  // which may unwatch
-  callback(hop);
+  for (const uint64_t id : news) {
+    const auto watch = watches_.find(id);
+    if (watch == watches_.end()) continue;  // a callback before this one unwatched it
+    const Watch said = watch->second;       // it may unwatch itself
+    said.callback(said.hop);
+  }
+  if (!news.empty()) told_();
 }
 
 void KernelNextHops::look_at_all() {
   std::vector<uint64_t> ids;
   for (const auto &[id, watch] : watches_) ids.push_back(id);
-  for (uint64_t id : ids) look(id);
+  look(ids);
 }
 
 // Neighbours of no interest are the many; the rest is rare.

@@ -41,6 +41,8 @@ class NextHops {
   using Callback = std::function<void(const NextHop &)>;
   virtual Result<uint64_t> watch(const std::string &address, Callback callback) = 0;
   virtual void unwatch(uint64_t watch) = 0;
+  // After the callbacks of one look at the kernel: what follows from one event has all been said.
+  virtual void on_told(std::function<void()> callback) = 0;
 };
 
 // Fails when netlink cannot be opened. `manages` false: asks for neighbours again and again, as on a kernel before

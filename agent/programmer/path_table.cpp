@@ -40,6 +40,7 @@ PathTable::PathTable(Dataplane &dataplane, NextHops &next_hops, Slots &slots, st
 }
 
 PathTable::~PathTable() {
+  next_hops_.on_told([] {});
   for (const Forwarder &forwarder : forwarders_)
     if (forwarder.watch) next_hops_.unwatch(forwarder.watch);
 }
@@ -80,11 +81,14 @@ Result<> PathTable::open(const maps::address &tunnel, uint32_t vni, const std::v
     if (!index) return index.error();
     forwarder.index = *index;
     forwarder.outage.update(false);
-    auto watch =
-        next_hops_.watch(forwarder.name.address, [this, i](const NextHop &hop) { follow(forwarders_[i], hop); });
+    auto watch = next_hops_.watch(forwarder.name.address, [this, i](const NextHop &hop) {
+      forwarders_[i].hop = hop;
+      forwarders_[i].news = true;
+    });
     if (!watch) return watch.error();
     forwarder.watch = *watch;
   }
+  next_hops_.on_told([this] { follow(); });
   bury_orphans();
   return done();
 }
@@ -123,29 +127,50 @@ void PathTable::replace(Forwarder &forwarder, const maps::path &entry) {
   freed_();
 }
 
-void PathTable::follow(Forwarder &forwarder, const NextHop &hop) {
-  forwarder.hop = hop;
-  forwarder.outage.update(hop.resolved);
-  maps::path &current = dataplane_.paths()[forwarder.index];
-  const uint8_t before = current.state;
-  const maps::path entry = path_entry(tunnel_, forwarder.address, vni_, hop);
-  if (!hop.resolved) {
-    // The header may stay as it was: the tc program makes its own Ethernet header.
-    __atomic_store_n(&current.state, entry.state, __ATOMIC_RELEASE);
-    if (hop.routed && (current.ifindex != entry.ifindex || current.next_hop4 != entry.next_hop4))
-      replace(forwarder, entry);
-    if (hop.routed) __atomic_store_n(&dataplane_.paths()[forwarder.index].mtu, entry.mtu, __ATOMIC_RELEASE);
-  } else if (same_header(current, entry)) {
-    __atomic_store_n(&current.mtu, entry.mtu, __ATOMIC_RELEASE);
-    __atomic_store_n(&current.state, entry.state, __ATOMIC_RELEASE);
-  } else {
-    replace(forwarder, entry);
+std::vector<PathTable::Change> PathTable::changes() {
+  std::vector<Change> all;
+  for (Forwarder &forwarder : forwarders_) {
+    if (!std::exchange(forwarder.news, false)) continue;
+    const NextHop &hop = forwarder.hop;
+    maps::path &current = dataplane_.paths()[forwarder.index];
+    Change change{&forwarder, path_entry(tunnel_, forwarder.address, vni_, hop), current.state};
+    // Unresolved, the header may stay as it was: the tc program makes its own Ethernet header.
+    if (hop.resolved)
+      change.replaced = !same_header(current, change.entry);
+    else
+      change.replaced =
+          hop.routed && (current.ifindex != change.entry.ifindex || current.next_hop4 != change.entry.next_hop4);
+    if (hop.routed && !change.replaced) __atomic_store_n(&current.mtu, change.entry.mtu, __ATOMIC_RELEASE);
+    // A header that is about to be replaced is not resolved by that; a dead one lives from now on.
+    if (!(hop.resolved && change.replaced))
+      change.in_place = change.entry.state;
+    else if (change.before == maps::PATH_DEAD)
+      change.in_place = maps::PATH_UNRESOLVED;
+    else
+      change.in_place = change.before;
+    all.push_back(change);
   }
-  const uint8_t after = dataplane_.paths()[forwarder.index].state;
-  if (before != after)
-    log::info("path changed forwarder={} address={} state={} interface={} next_hop={} mac={}", forwarder.name.name,
-              forwarder.name.address, state_name(after), hop.interface, hop.gateway, format_mac(hop.mac));
-  change_(forwarder.name.name, after != maps::PATH_DEAD);
+  std::stable_partition(all.begin(), all.end(),
+                        [](const Change &change) { return change.in_place == maps::PATH_DEAD; });
+  return all;
+}
+
+void PathTable::follow() {
+  const auto all = changes();
+  for (const Change &change : all)
+    __atomic_store_n(&dataplane_.paths()[change.forwarder->index].state, change.in_place, __ATOMIC_RELEASE);
+  for (const Change &change : all)
+    if (change.replaced) replace(*change.forwarder, change.entry);
+  for (const Change &change : all) {
+    Forwarder &forwarder = *change.forwarder;
+    const NextHop &hop = forwarder.hop;
+    forwarder.outage.update(hop.resolved);
+    const uint8_t after = dataplane_.paths()[forwarder.index].state;
+    if (change.before != after)
+      log::info("path changed forwarder={} address={} state={} interface={} next_hop={} mac={}", forwarder.name.name,
+                forwarder.name.address, state_name(after), hop.interface, hop.gateway, format_mac(hop.mac));
+    change_(forwarder.name.name, after != maps::PATH_DEAD);
+  }
 }
 
 void PathTable::collect() {

@@ -3,6 +3,9 @@
 // pointed to. A changed header is a new entry to which the instances move; the old one is free after the
 // grace. MTU and state change in place.
 //
+// Paths share interfaces and next hops, so that one event changes several: their states are stored back to back, deaths
+// first. Else packets in between would move flows to the path whose turn has not come.
+//
 // A path is dead, and its flows move, when this router knows no way: no route by an interface that is up, a next hop
 // that the kernel has given up on, or no forwarder of that address any more. It is unresolved, and packets take the
 // tc way, while the kernel asks for the next hop. Lost probes say nothing of it: they are the selector's affair.
@@ -52,11 +55,20 @@ class PathTable {
     uint16_t index = 0;
     uint64_t watch = 0;
     NextHop hop;
+    bool news = false;  // `hop` is not in the table yet
     Outage outage;
   };
+  struct Change {
+    Forwarder *forwarder;
+    maps::path entry;
+    uint8_t before = 0;
+    uint8_t in_place = 0;   // state for the entry that packets use now
+    bool replaced = false;  // then by another entry
+  };
+  std::vector<Change> changes();
   void bury_orphans();
   Result<uint16_t> adopt_or_make(const maps::address &egress);
-  void follow(Forwarder &forwarder, const NextHop &hop);
+  void follow();
   void replace(Forwarder &forwarder, const maps::path &entry);
 
   Dataplane &dataplane_;

@@ -100,6 +100,29 @@ TEST_F(NextHopsTest, the_next_hop_follows_route_mac_mtu_and_link) {
   ASSERT_TRUE(run_until([&] { return !hop.routed; }));
 }
 
+TEST_F(NextHopsTest, what_follows_from_one_event_is_told_together) {
+  std::map<std::string, NextHop> hops;
+  std::vector<std::string> events;
+  for (const std::string address : {"10.255.0.2", "10.255.0.3"}) {
+    here->ip("route add " + address + "/32 via 172.16.1.2");
+    ASSERT_TRUE(next_hops->watch(address, [&, address](const NextHop &next) {
+      hops[address] = next;
+      events.push_back(address);
+    }));
+  }
+  next_hops->on_told([&] { events.push_back("told"); });
+  ASSERT_TRUE(run_until([&] { return events.size() >= 3; }));
+  events.resize(3);
+  EXPECT_EQ(events, (std::vector<std::string>{"10.255.0.2", "10.255.0.3", "told"}));
+  ASSERT_TRUE(run_until([&] { return hops["10.255.0.2"].resolved && hops["10.255.0.3"].resolved; }));
+  events.clear();
+  here->ip("link set u0 down");
+  ASSERT_TRUE(run_until([&] { return !hops["10.255.0.2"].routed && events.back() == "told"; }));
+  EXPECT_FALSE(hops["10.255.0.3"].routed);
+  events.erase(events.begin(), events.end() - 3);
+  EXPECT_EQ(events, (std::vector<std::string>{"10.255.0.2", "10.255.0.3", "told"}));
+}
+
 TEST_F(NextHopsTest, a_neighbour_that_does_not_answer_has_failed_until_it_does) {
   watch("172.16.1.77");
   ASSERT_TRUE(run_until([&] { return calls > 0; }));
