@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the manual says can be typed: the examples of catsbpf-api(7), in the lab, as they stand there."""
+"""What the manual says can be typed: the examples of catsbpf-api(7) and catsbpf-service(5), in the lab, as they stand
+there."""
+import json
 import pathlib
 import re
 import tempfile
@@ -8,6 +10,7 @@ from labkit.lab import REPOSITORY
 from runner import test, tool_output
 
 PAGE = REPOSITORY / "agent/api/catsbpf-api.7"
+SERVICE_PAGE = REPOSITORY / "cmas/platform/catsbpf-service.5"
 
 
 def examples():
@@ -43,3 +46,17 @@ def curl_examples_of_the_manual_work_as_they_stand(e2e):
             wanted = [status for n, status, _ in found if n == node and status != "-"]
             assert done.stderr.split() == wanted, f"{node}: {done.stderr.split()}, not {wanted}: {done.stdout}"
             assert "null" not in done.stdout, done.stdout
+
+
+@test
+def service_of_the_manual_is_taken_as_it_stands_and_steered(e2e):
+    example = re.search(r"^\.nf\n(.*?)^\.fi$", SERVICE_PAGE.read_text(), re.M | re.S).group(1).replace("\\-", "-")
+    token = (e2e.lab.files("platform") / "write-token").read_text().strip()
+    command = ["catsbpf", "--token", token, "platform"]
+    e2e.undo.append(lambda: e2e.run("platform", [*command, "remove", "GAME1"], check=False))
+    stored = json.loads(e2e.run("platform", [*command, "put", "-", "--json"], input=example).stdout)
+    assert stored["service_id"] == "GAME1" and stored["sla"]["max_session_s"] == 7200, stored
+    e2e.eventually("the ingress has it, with all its locators", lambda: next(
+        s for s in e2e.operator("f1").get("/v1/services")["services"] if s["service_id"] == "GAME1")["locators"] ==
+        ["10.99.0.7 udp 5000-5099", "10.99.0.7 tcp 443", "fd00:99::7"])
+    e2e.run("platform", [*command, "remove", "GAME1"])

@@ -40,7 +40,8 @@ def units_programs_and_configuration_agree_for_every_prefix(e2e):
             assert say(installed / "sbin/cats-platformd", "--config", etc / "cats-platformd.yaml", "--check")
             for program in ("bin/catsbpf", "sbin/catsbpfd", "sbin/cats-platformd"):
                 assert program.split("/")[1] in say(installed / program, "--version")
-            for page in ("man7/catsbpf-api.7", "man8/catsbpf.8", "man8/catsbpfd.8", "man5/catsbpfd.yaml.5"):
+            for page in ("man7/catsbpf-api.7", "man8/catsbpf.8", "man8/catsbpfd.8", "man5/catsbpfd.yaml.5",
+                         "man8/cats-platformd.8", "man5/catsbpf-service.5"):
                 assert (installed / "share/man" / page).exists(), page
 
 
