@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "agent/dataplane/pins.h"
+#include "agent/dataplane/place.h"
 #include "agent/netlink/query.h"
 #include "maps/map.h"
 #include "util/log.h"
@@ -20,7 +21,6 @@ namespace catsbpf::agent {
 
 namespace {
 
-constexpr uint32_t kSlowHandle = 0xca75, kSlowPriority = 1;
 constexpr const char *kXdpPrefix = "xdp_";
 
 // bpffs allows no dot in a name, the kernel no colon in that of an interface.
@@ -31,44 +31,6 @@ std::string interface_of(const std::string &pin) {
 }
 
 uint32_t mode_flag(const std::string &mode) { return mode == "generic" ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE; }
-
-// The interface that an XDP link holds; 0: none (any more).
-uint32_t ifindex_of(const Fd &link) {
-  bpf_link_info info{};
-  uint32_t length = sizeof info;
-  if (!link.valid() || bpf_obj_get_info_by_fd(link.get(), &info, &length) != 0) return 0;
-  return info.type == BPF_LINK_TYPE_XDP ? info.xdp.ifindex : 0;
-}
-
-// Who is in the way, and how it goes. Links are told apart by a replacement that cannot happen: what a link holds is
-// busy for netlink, and of what netlink attached ours is not the program to be replaced.
-std::string hint_for_occupied(const std::string &interface, uint32_t ifindex, int program) {
-  LIBBPF_OPTS(bpf_xdp_query_opts, query);
-  if (bpf_xdp_query(static_cast<int>(ifindex), 0, &query) != 0) query.prog_id = 0;
-  const std::string whose = query.prog_id == 0
-                                ? std::string("another program is there")
-                                : "program " + std::to_string(query.prog_id) + " is there (`bpftool prog show id " +
-                                      std::to_string(query.prog_id) + "`)";
-  LIBBPF_OPTS(bpf_xdp_attach_opts, expected, .old_prog_fd = program);
-  const bool generic = query.attach_mode == XDP_ATTACHED_SKB;
-  const uint32_t flags = XDP_FLAGS_REPLACE | (generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
-  if (bpf_xdp_attach(static_cast<int>(ifindex), program, flags, &expected) == -EBUSY)
-    return whose +
-           ", held by a bpf_link: `bpftool link` shows the link with that program and who has it; end that, or "
-           "`bpftool link detach id LINK`";
-  return whose + ": ip link set dev " + interface + (generic ? " xdpgeneric off" : " xdp off");
-}
-
-Error refused_xdp(const InterfaceOptions &interface, uint32_t ifindex, int program, int code) {
-  const std::string what = "cannot attach xdp to " + interface.name + " in " + interface.mode + " mode";
-  if (code == EBUSY || code == EEXIST)
-    return system_error(what, code, hint_for_occupied(interface.name, ifindex, program));
-  if (interface.mode != "generic" && (code == EOPNOTSUPP || code == EINVAL || code == ENOTSUP))
-    return system_error(what, code, "its driver has no native xdp; set `mode: generic` for this interface");
-  if (code == ERANGE || code == EMSGSIZE)
-    return system_error(what, code, "its MTU is too large for native xdp; lower it, or set `mode: generic`");
-  return system_error(what, code);
-}
 
 // A directory says that the clsact qdisc of an interface is ours: bpffs keeps no ordinary files.
 std::string qdisc_mark(const std::string &pin_directory, uint32_t ifindex) {
@@ -129,7 +91,8 @@ std::string xdp_mode(const Fd &link, uint32_t ifindex) {
   return query.attach_mode == XDP_ATTACHED_SKB ? "generic" : "";
 }
 
-Result<Fd> attach_xdp(Fd held, const InterfaceOptions &interface, uint32_t ifindex, int program) {
+Result<Fd> attach_xdp(const std::string &pin_directory, Fd held, const InterfaceOptions &interface, uint32_t ifindex,
+                      int program) {
   if (xdp_mode(held, ifindex) == interface.mode) {
     if (bpf_link_update(held.get(), program, nullptr) == 0) return held;
     return system_error("cannot replace the xdp program on " + interface.name, errno);
@@ -138,7 +101,7 @@ Result<Fd> attach_xdp(Fd held, const InterfaceOptions &interface, uint32_t ifind
   if (held.valid()) bpf_link_detach(held.get());
   LIBBPF_OPTS(bpf_link_create_opts, options, .flags = mode_flag(interface.mode));
   Fd link(bpf_link_create(program, static_cast<int>(ifindex), BPF_XDP, &options));
-  if (!link.valid()) return refused_xdp(interface, ifindex, program, errno);
+  if (!link.valid()) return refused_xdp(pin_directory, interface, ifindex, program, errno);
   return link;
 }
 
@@ -148,7 +111,9 @@ bool xdp_in_place(const Fd &link, const InterfaceOptions &interface, uint32_t if
   return bpf_xdp_query(static_cast<int>(ifindex), 0, &query) == 0 && query.prog_id == object_id(program).id;
 }
 
-Result<> attach_slow(const std::string &pin_directory, const std::string &interface, uint32_t ifindex, int program) {
+Result<> attach_slow(const std::string &pin_directory, const Fd &link, const std::string &interface, uint32_t ifindex,
+                     int program) {
+  if (auto vacant = check_slow_vacant(pin_directory, link, interface, ifindex); !vacant) return vacant;
   if (const int error = make_qdisc(pin_directory, ifindex); error != 0)
     return system_error("cannot make the clsact qdisc of " + interface, -error,
                         "the kernel needs NET_CLS_ACT and NET_SCH_INGRESS");
@@ -160,11 +125,7 @@ Result<> attach_slow(const std::string &pin_directory, const std::string &interf
   return done();
 }
 
-bool slow_in_place(uint32_t ifindex, int program) {
-  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
-  LIBBPF_OPTS(bpf_tc_opts, options, .handle = kSlowHandle, .priority = kSlowPriority);
-  return bpf_tc_query(&hook, &options) == 0 && options.prog_id == object_id(program).id;
-}
+bool slow_in_place(uint32_t ifindex, int program) { return slow_program(ifindex) == object_id(program).id; }
 
 Result<Fd> attach_trace(const std::string &name, int program) {
   Fd link(bpf_raw_tracepoint_open(nullptr, program));
@@ -173,10 +134,11 @@ Result<Fd> attach_trace(const std::string &name, int program) {
 }
 
 void detach(const std::string &pin_directory, const std::string &interface, uint32_t ifindex, Fd link) {
+  const bool slow = slow_is_ours(pin_directory, link, ifindex);  // while the link tells
   if (link.valid()) bpf_link_detach(link.get());
   unlink(xdp_pin(pin_directory, interface).c_str());
   if (ifindex == 0) return;
-  detach_slow(ifindex);
+  if (slow) detach_slow(ifindex);
   remove_qdisc(pin_directory, ifindex);
 }
 

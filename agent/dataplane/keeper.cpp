@@ -9,6 +9,7 @@
 #include "agent/dataplane/features.h"
 #include "agent/dataplane/own_address_table.h"
 #include "agent/dataplane/pins.h"
+#include "agent/dataplane/place.h"
 #include "agent/dataplane/uninstall.h"
 #include "agent/netlink/own_macs.h"
 #include "maps/tables.h"
@@ -17,8 +18,6 @@
 namespace catsbpf::agent {
 
 namespace {
-constexpr const char *kFast = "catsbpf_xdp", *kSlow = "catsbpf_slow";
-
 std::string join(const std::vector<std::string> &words) {
   std::string all;
   for (const std::string &word : words) all += (all.empty() ? "" : ",") + word;
@@ -29,6 +28,9 @@ std::string name_of(uint32_t ifindex) {
   char name[IF_NAMESIZE] = "";
   return if_indextoname(ifindex, name) ? name : "";
 }
+
+// As one line.
+std::string text_of(const Error &error) { return error.what + (error.hint.empty() ? "" : " (" + error.hint + ")"); }
 
 // The interface of that name, else `known`, which had the name and lives under another; 0: gone.
 uint32_t index_of(const std::string &name, uint32_t known) {
@@ -90,6 +92,13 @@ Result<> Keeper::put_in_place(bpf_object *object) {
   object_ = object;
   std::vector<Fd> held;  // all of them before the first pin is replaced: names may have changed places
   for (const Attachment &attachment : attachments_) held.push_back(pinned_xdp(pin_directory_, attachment.ifindex));
+  for (size_t i = 0; i < attachments_.size(); ++i) {
+    const Attachment &attachment = attachments_[i];
+    if (auto vacant =
+            check_vacant(pin_directory_, held[i], attachment.wanted, attachment.ifindex, program(kFastProgram));
+        !vacant)
+      return vacant;
+  }
   for (size_t i = 0; i < attachments_.size(); ++i)
     if (auto placed = put_in_place(attachments_[i], std::move(held[i])); !placed) return placed;
   return put_traces_in_place();
@@ -99,18 +108,19 @@ Result<> Keeper::put_in_place(Attachment &attachment, Fd held) {
   const InterfaceOptions &wanted = attachment.wanted;
   const std::string former_mode = xdp_mode(held, attachment.ifindex);
   attachment.fresh = !held.valid();
-  if (auto attached = attach_slow(pin_directory_, wanted.name, attachment.ifindex, program(kSlow)); !attached)
-    return attached;
-  auto link = attach_xdp(std::move(held), wanted, attachment.ifindex, program(kFast));
+  auto link = attach_xdp(pin_directory_, std::move(held), wanted, attachment.ifindex, program(kFastProgram));
   const Result<> attached = link ? done() : Result<>(link.error());
   if (!link && !former_mode.empty() && former_mode != wanted.mode)  // it had to make way for the attempt
-    link = attach_xdp({}, {wanted.name, wanted.side, former_mode}, attachment.ifindex, program(kFast));
+    link = attach_xdp(pin_directory_, {}, {wanted.name, wanted.side, former_mode}, attachment.ifindex,
+                      program(kFastProgram));
   if (!link) return attached;
   attachment.link = std::move(*link);
   const std::string pin = xdp_pin(pin_directory_, wanted.name);
   if (!is_pinned(attachment.link.get(), pin))
     if (auto pinned = replace_pin(attachment.link.get(), pin); !pinned) return pinned;
-  return attached;
+  const auto slow =
+      attach_slow(pin_directory_, attachment.link, wanted.name, attachment.ifindex, program(kSlowProgram));
+  return attached ? slow : attached;
 }
 
 void Keeper::undo() {
@@ -145,7 +155,7 @@ std::vector<Dataplane::InterfaceView> Keeper::interfaces() const {
   for (const Attachment &attachment : attachments_) {
     const InterfaceOptions &wanted = attachment.wanted;
     const uint32_t ifindex = index_of(wanted.name, attachment.ifindex);
-    const bool attached = ifindex != 0 && xdp_in_place(attachment.link, wanted, ifindex, program(kFast));
+    const bool attached = ifindex != 0 && xdp_in_place(attachment.link, wanted, ifindex, program(kFastProgram));
     views.push_back({wanted.name, ifindex, wanted.side, attached ? wanted.mode : "detached"});
   }
   return views;
@@ -191,14 +201,8 @@ void Keeper::mend_interface(Attachment &attachment, std::vector<std::string> &wr
     wrong.push_back("interface " + wanted.name + " is called " + called + " now and keeps its programs; write `name: " +
                     called + "` under `interfaces` in the configuration before the next start");
   std::vector<std::string> back;
-  if (!slow_in_place(now, program(kSlow))) {
-    if (auto attached = attach_slow(pin_directory_, wanted.name, now, program(kSlow)); attached)
-      back.push_back("tc");
-    else
-      wrong.push_back(attached.error().what);
-  }
-  if (!xdp_in_place(attachment.link, wanted, now, program(kFast))) {
-    if (auto link = attach_xdp(std::move(attachment.link), wanted, now, program(kFast)); link) {
+  if (!xdp_in_place(attachment.link, wanted, now, program(kFastProgram))) {
+    if (auto link = attach_xdp(pin_directory_, std::move(attachment.link), wanted, now, program(kFastProgram)); link) {
       attachment.link = std::move(*link);
       back.push_back("xdp");
       const std::string pin = xdp_pin(pin_directory_, wanted.name);
@@ -206,8 +210,14 @@ void Keeper::mend_interface(Attachment &attachment, std::vector<std::string> &wr
         if (auto pinned = replace_pin(attachment.link.get(), pin); !pinned)
           log::debug("{}", pinned.error().what);  // mend_pins() will say so
     } else {
-      wrong.push_back(link.error().what + (link.error().hint.empty() ? "" : " (" + link.error().hint + ")"));
+      wrong.push_back(text_of(link.error()));
     }
+  }
+  if (!slow_in_place(now, program(kSlowProgram))) {
+    if (auto attached = attach_slow(pin_directory_, attachment.link, wanted.name, now, program(kSlowProgram)); attached)
+      back.push_back("tc");
+    else
+      wrong.push_back(text_of(attached.error()));
   }
   if (back.empty()) return;
   log::warn("programs attached anew interface={} ifindex={} programs={} reason={}", wanted.name, now, join(back),
