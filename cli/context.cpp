@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/context.h"
 
+#include <algorithm>
+#include <cerrno>
+
+
 namespace catsbpf::cli {
 
 Result<> decode(const Result<Reply> &reply, google::protobuf::Message &message) {
@@ -18,6 +22,19 @@ Result<std::unique_ptr<maps::Tables>> tables_instead(Context &context, const Err
                  tables.error().hint.empty() ? "start catsbpfd, or name its --socket and --pins" : tables.error().hint};
   context.err << "agent is down: showing the pinned maps\n";
   return tables;
+}
+
+Result<std::unique_ptr<maps::Tables>> tables_of(Context &context) {
+  auto tables = context.open_tables();
+  if (tables || tables.error().code != ENOENT) return tables;
+  const auto status = ask<v1::Status>(context, {.path = "/v1/status"});
+  if (!status ||
+      std::ranges::any_of(status->roles(), [](const auto &role) { return role == "ingress" || role == "egress"; }))
+    return tables;
+  std::string roles;
+  for (const auto &role : status->roles()) roles += (roles.empty() ? "" : ", ") + role;
+  return Error{"node " + status->node() + " has no data plane: its agent is neither ingress nor egress (" + roles + ")",
+               "ask on an ingress or an egress", ENOENT};
 }
 
 }  // namespace catsbpf::cli

@@ -54,6 +54,9 @@ Result<Message> ask(Context &context, const Call &call) {
 // The tables, with a line on stderr that says that the agent is down (`why`).
 Result<std::unique_ptr<maps::Tables>> tables_instead(Context &context, const Error &why);
 
+// The tables, for what is read there alone; an error where nothing is pinned for the agent forwards nothing.
+Result<std::unique_ptr<maps::Tables>> tables_of(Context &context);
+
 // What the agent says; when nobody answers there, what `read` finds in the pinned maps.
 template <class Message>
 Result<Message> ask_or_read(Context &context, const std::string &path, Result<Message> (*read)(const maps::Tables &)) {

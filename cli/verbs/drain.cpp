@@ -10,18 +10,18 @@ namespace {
 Result<v1::Drain> drain_of(const Arguments &arguments) {
   v1::Drain drain;
   const auto kind = arguments.word(0), name = arguments.word(1);
+  if (kind != "site" && kind != "egress" && kind != "instance")
+    return usage_error("cannot drain a '" + kind + "', only an instance, a site or an egress");
   if (name.empty()) return usage_error("which " + kind + " to drain is missing");
   if (kind == "site") {
     drain.set_site(name);
   } else if (kind == "egress") {
     drain.set_egress(name);
-  } else if (kind == "instance") {
+  } else {
     const auto csci_id = parse_number("CSCI-ID", name);
     if (!csci_id) return csci_id.error();
     drain.set_csci_id(static_cast<uint32_t>(*csci_id));
     drain.set_service_id(arguments.text("service").value_or(""));
-  } else {
-    return usage_error("cannot drain a '" + kind + "', only an instance, a site or an egress");
   }
   if (kind != "instance" && arguments.has("service"))
     return usage_error("option '--service' goes with an instance only");

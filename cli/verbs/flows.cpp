@@ -70,7 +70,7 @@ Result<Exit> flows(Context &context, const Arguments &arguments) {
   const auto names = service_names(context);
   const auto filter = filter_of(arguments, names);
   if (!filter) return filter.error();
-  const auto tables = context.open_tables();
+  const auto tables = tables_of(context);
   if (!tables) return tables.error();
   show(context, read_flows(**tables, *filter, names));
   return Exit::done;

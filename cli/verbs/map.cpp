@@ -8,7 +8,7 @@ namespace catsbpf::cli {
 Result<Exit> map(Context &context, const Arguments &arguments) {
   const auto limit = arguments.number("limit");
   if (!limit) return limit.error();
-  const auto tables = context.open_tables();
+  const auto tables = tables_of(context);
   if (!tables) return tables.error();
   if (arguments.positional().empty()) {
     const auto maps = (*tables)->maps();

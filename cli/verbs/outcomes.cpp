@@ -18,7 +18,7 @@ std::string render(const v1::OutcomeList &list, const Layout &layout) {
 }
 
 Result<Exit> outcomes(Context &context, const Arguments &arguments) {
-  const auto tables = context.open_tables();
+  const auto tables = tables_of(context);
   if (!tables) return tables.error();
   const auto value = read_outcomes(**tables, arguments.has("all"));
   if (!value) return value.error();

@@ -25,7 +25,7 @@ std::string render(const v1::Stats &stats, const Layout &layout) {
 }
 
 Result<Exit> stats(Context &context, const Arguments &) {
-  const auto tables = context.open_tables();
+  const auto tables = tables_of(context);
   if (!tables) return tables.error();
   const auto value = read_stats(**tables);
   if (!value) return value.error();

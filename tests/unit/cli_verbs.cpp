@@ -129,6 +129,25 @@ TEST(CliVerbs, without_agent_and_maps_the_error_names_both) {
             "error: nothing is pinned at /elsewhere\nhint: is catsbpfd set up here?\n");
 }
 
+TEST(CliVerbs, where_the_agent_forwards_nothing_there_is_no_data_plane_to_read) {
+  FakeRemote remote;
+  v1::Status status;
+  status.set_node("sma3");
+  status.add_roles("service-metric-agent");
+  remote.replies["GET /v1/status"] = reply(status);
+  for (const char *verb : {"flows", "stats", "outcomes", "map", "map control"}) {
+    const auto ran = run_command(verb, remote, nullptr);
+    EXPECT_EQ(ran.exit, Exit::failed) << verb;
+    EXPECT_EQ(ran.err,
+              "error: node sma3 has no data plane: its agent is neither ingress nor egress (service-metric-agent)\n"
+              "hint: ask on an ingress or an egress\n")
+        << verb;
+  }
+  status.add_roles("egress");
+  remote.replies["GET /v1/status"] = reply(status);
+  EXPECT_THAT(run_command("stats", remote, nullptr).err, HasSubstr("nothing is pinned at "));
+}
+
 TEST(CliVerbs, an_agent_that_refuses_is_no_dead_agent) {
   FakeRemote remote;
   const auto tables = two_sites();
@@ -453,6 +472,19 @@ TEST(CliVerbs, drains_begin_end_and_list) {
   EXPECT_EQ(drain.service_id(), "AR1");
   EXPECT_EQ(run_command("drain egress f2 --off", remote, nullptr).out, "nothing is drained\n");
   EXPECT_EQ(remote.calls[2].method, "DELETE");
+}
+
+TEST(CliVerbs, an_unknown_word_to_drain_is_not_taken_for_a_kind) {
+  FakeRemote remote;
+  for (const char *words : {"drain bogus", "drain bogus f2"}) {
+    const auto ran = run_command(words, remote, nullptr);
+    EXPECT_EQ(ran.exit, Exit::usage) << words;
+    EXPECT_THAT(ran.err,
+                StartsWith("error: cannot drain a 'bogus', only an instance, a site or an egress\nhint: usage: "
+                           "catsbpf drain [instance CSCI-ID "))
+        << words;
+  }
+  EXPECT_THAT(run_command("drain site", remote, nullptr).err, StartsWith("error: which site to drain is missing\n"));
 }
 
 TEST(CliVerbs, bypass_is_switched_and_shown) {
