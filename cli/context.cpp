@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "cli/format.h"
+#include "cli/from_maps.h"
 
 namespace catsbpf::cli {
 
@@ -20,7 +22,13 @@ Result<std::unique_ptr<maps::Tables>> tables_instead(Context &context, const Err
   if (!tables)
     return Error{"agent is down (" + why.what + ") and there are no maps to read: " + tables.error().what,
                  tables.error().hint.empty() ? "start catsbpfd, or name its --socket and --pins" : tables.error().hint};
-  context.err << "agent is down: showing the pinned maps\n";
+  const double age = heartbeat_age_s(**tables);
+  if (shows_life(age))
+    context.err << "agent cannot be reached (" << printable(why.what) << "), but gave a sign of life " << duration(age)
+                << " ago: showing the pinned maps\n"
+                << "hint: its socket is another one (name it by --socket or CATSBPF_SOCKET), or it ended just now\n";
+  else
+    context.err << "agent is down: showing the pinned maps\n";
   return tables;
 }
 

@@ -51,7 +51,7 @@ Result<Message> ask(Context &context, const Call &call) {
   return message;
 }
 
-// The tables, with a line on stderr that says that the agent is down (`why`).
+// The tables, with a line on stderr that says that the agent is down, or lives and cannot be reached (`why`).
 Result<std::unique_ptr<maps::Tables>> tables_instead(Context &context, const Error &why);
 
 // The tables, for what is read there alone; an error where nothing is pinned for the agent forwards nothing.

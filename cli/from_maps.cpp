@@ -50,6 +50,16 @@ double jiffies_to_seconds(const maps::Tables &tables, int64_t jiffies) {
   return hz == 0 ? -1 : std::max<double>(0, static_cast<double>(jiffies)) / hz;
 }
 
+double heartbeat_age_s(const maps::Tables &tables) {
+  const auto heartbeat = tables.control().heartbeat;
+  return heartbeat == 0 ? -1 : jiffies_to_seconds(tables, static_cast<int64_t>(tables.jiffies() - heartbeat));
+}
+
+bool shows_life(double heartbeat_age_s) {
+  constexpr double kSilent = 3;  // seconds; the agent writes its heartbeat twice a second
+  return heartbeat_age_s >= 0 && heartbeat_age_s < kSilent;
+}
+
 std::map<uint16_t, uint32_t> ring_shares(const maps::Tables &tables, const maps::service_record &record) {
   std::map<uint16_t, uint32_t> shares;
   const auto lines = tables.rings();

@@ -46,6 +46,9 @@ std::string format_prefix(const maps::address &prefix,
 // "10.1.0.0/16", "10.1.0.2", "fd00::/8"; `bits` counts in the 128-bit address.
 std::optional<maps::address> parse_prefix(const std::string &text, unsigned &bits);
 bool in_prefix(const maps::address &a, const maps::address &prefix, unsigned bits);
+// Since the agent's last sign of life; below 0: never gave one.
+double heartbeat_age_s(const maps::Tables &tables);
+bool shows_life(double heartbeat_age_s);  // so young that the agent runs, or ended just now
 double jiffies_to_seconds(const maps::Tables &tables, int64_t jiffies);
 // Slots of each instance slot in the ring of `record`.
 std::map<uint16_t, uint32_t> ring_shares(const maps::Tables &tables, const maps::service_record &record);

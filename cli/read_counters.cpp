@@ -49,9 +49,7 @@ Result<v1::Status> read_status(const Tables &tables) {
   status.set_bypass(control.bypass != 0);
   status.set_view_epoch(tables.view_header().epoch);
   status.set_view_age_s(tables.view_header().published_ns == 0 ? -1 : seconds_since(tables.view_header().published_ns));
-  status.set_heartbeat_age_s(
-      control.heartbeat == 0 ? -1
-                             : jiffies_to_seconds(tables, static_cast<int64_t>(tables.jiffies() - control.heartbeat)));
+  status.set_heartbeat_age_s(heartbeat_age_s(tables));
   const auto count = [](const auto &rows, auto &&used) {
     return static_cast<uint32_t>(std::count_if(rows.begin(), rows.end(), used));
   };

@@ -17,7 +17,8 @@ std::string agent_line(const v1::Status &status) {
   const auto heartbeat = status.heartbeat_age_s() < 0
                              ? "no sign of life yet"
                              : "last sign of life " + duration(status.heartbeat_age_s()) + " ago";
-  if (!status.agent_running()) return "not running, " + heartbeat;
+  if (!status.agent_running())
+    return (shows_life(status.heartbeat_age_s()) ? "not reached, " : "not running, ") + heartbeat;
   return "running for " + duration(status.uptime_s()) + ", " + heartbeat;
 }
 

@@ -119,6 +119,24 @@ TEST(CliVerbs, a_dead_agent_is_replaced_by_the_maps) {
     EXPECT_EQ(run_command(verb, remote, &tables).exit, Exit::done) << verb;
 }
 
+TEST(CliVerbs, an_agent_that_lives_at_another_socket_is_not_called_down) {
+  FakeRemote remote;
+  remote.silence = {"connect unix:/nonexistent: No such file or directory", "", ENOENT};
+  auto tables = two_sites();
+  tables.control_.heartbeat = tables.now - 120;  // 0.48 s
+  const auto ran = run_command("--socket /nonexistent", remote, &tables);
+  EXPECT_EQ(ran.exit, Exit::done);
+  EXPECT_EQ(ran.err,
+            "agent cannot be reached (connect unix:/nonexistent: No such file or directory), but gave a sign of life "
+            "0.48s ago: showing the pinned maps\n"
+            "hint: its socket is another one (name it by --socket or CATSBPF_SOCKET), or it ended just now\n");
+  EXPECT_THAT(ran.out, HasSubstr("agent     not reached, last sign of life 0.48s ago\n"));
+  tables.control_.heartbeat = tables.now - 3 * 250;
+  const auto down = run_command("--socket /nonexistent", remote, &tables);
+  EXPECT_EQ(down.err, "agent is down: showing the pinned maps\n");
+  EXPECT_THAT(down.out, HasSubstr("agent     not running, last sign of life 3.00s ago\n"));
+}
+
 TEST(CliVerbs, without_agent_and_maps_the_error_names_both) {
   FakeRemote remote;
   const auto ran = run_command("instances", remote, nullptr);
