@@ -19,6 +19,7 @@
 #include "agent/api/views.h"
 #include "agent/netlink/changes.h"
 #include "agent/network_metrics/reflector.h"
+#include "agent/programmer/service_networks.h"
 #include "agent/service_manager.h"
 #include "agent/view_in_force.h"
 #include "util/log.h"
@@ -71,6 +72,7 @@ class Agent {
   std::unique_ptr<SessionServer> sessions_;
   std::unique_ptr<PathSelector> selector_;
   std::unique_ptr<PlatformClient> platform_;
+  std::unique_ptr<ServiceNetworks> service_networks_;  // of an egress with a C-SMA
   std::unique_ptr<ServiceMetricAgent> service_metrics_;
   std::unique_ptr<NetworkMetricAgent> network_metrics_;
   std::unique_ptr<Reflector> reflector_;
@@ -105,6 +107,7 @@ Result<> Agent::start_dataplane() {
   DataplaneOptions options;
   options.pin_directory = config_.pin_directory;
   options.flow_entries = config_.flow_entries;
+  options.tunnel_address = config_.tunnel->address;
   for (const auto &interface : config_.interfaces) {
     uint32_t sides = 0;
     if (interface.sides.contains("client")) sides |= maps::SIDE_CLIENT;
@@ -267,8 +270,18 @@ Result<> Agent::start_service_metrics() {
       const auto found = cs_ids_.find(service_id);
       return found == cs_ids_.end() ? std::nullopt : std::optional(found->second);
     };
+  if (config_.has(Role::kEgress)) {
+    std::set<std::string> names;
+    for (const auto &interface : config_.interfaces)
+      if (interface.sides.contains("service")) names.insert(interface.name);
+    if (auto r = take(ServiceNetworks::open(std::move(names)), service_networks_); !r) return r;
+    options.check_contact = [this](const std::string &contact) { return service_networks_->check(contact); };
+  }
   if (auto r = take(ServiceMetricAgent::open(io_, options), service_metrics_); !r) return r;
-  if (config_.has(Role::kEgress)) service_metrics_->on_rows([this](const auto &rows) { put_site_deliveries(rows); });
+  if (config_.has(Role::kEgress)) {
+    service_metrics_->on_rows([this](const auto &rows) { put_site_deliveries(rows); });
+    programmer_->on_undeliverable([this](const auto &instances) { service_metrics_->set_undeliverable(instances); });
+  }
   parts_.service_metrics = service_metrics_.get();
   return done();
 }

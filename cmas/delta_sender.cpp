@@ -45,7 +45,7 @@ std::optional<v1::Envelope> DeltaSender::next() {
       if (!table_.rows().contains(old->first)) drop(old);
     }
     auto &snapshot = *envelope.mutable_snapshot();
-    for (const auto &[key, row] : table_.rows()) add(row.row, *snapshot.add_rows());
+    for (const auto &[key, row] : table_.rows()) add(table_.advertised(row), *snapshot.add_rows());
     snapshot_due_ = false;
     snapshot.set_epoch(epoch_);
     snapshot.set_sequence(++sequence_);
@@ -73,12 +73,13 @@ void DeltaSender::say(const RowKey &key, v1::Delta &delta) {
     sent = sent_.end();
   }
   if (!stays) return;
-  if (sent == sent_.end()) return add(row->second.row, *delta.add_added());
-  if (sent->second.row == row->second.row) return;  // changed back in the meantime
+  const Row now = table_.advertised(row->second);
+  if (sent == sent_.end()) return add(now, *delta.add_added());
+  if (sent->second.row == now) return;  // changed back in the meantime
   auto &change = *delta.add_changes();
   change.set_handle(sent->second.handle);
-  put_difference(sent->second.row, row->second.row, change);
-  sent->second.row = row->second.row;
+  put_difference(sent->second.row, now, change);
+  sent->second.row = now;
 }
 
 void DeltaSender::add(const Row &row, v1::Row &out) {

@@ -32,6 +32,7 @@ Result<> SiteTable::reserve(uint64_t reservation, const RowKey &key, uint32_t ga
   const auto row = rows_.find(key);
   if (row == rows_.end()) return refused(key, "no such row", "select again from the current table");
   if (row->second.row.draining) return refused(key, "the instance drains", "select another instance");
+  if (withheld(key)) return refused(key, "its egress cannot deliver to it", "select another instance");
   if (row->second.row.free() < gas)
     return refused(key, "free " + std::to_string(row->second.row.free()) + " < " + std::to_string(gas) + " asked",
                    "select another instance");

@@ -2,6 +2,9 @@
 // The rows of a site, as the site changes them. What reservations change is in ledger.cpp.
 #include "cmas/site_table.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace catsbpf::cmas {
 
 Result<> SiteTable::replace(std::vector<SiteRow> rows) {
@@ -56,6 +59,20 @@ Result<> SiteTable::apply(const RowKey &key, const SiteChange &change) {
   found->second = std::move(next);
   mark_changed(key);
   return done();
+}
+
+void SiteTable::withhold(std::set<RowKey> keys) {
+  std::vector<RowKey> differ;
+  std::ranges::set_symmetric_difference(withheld_, keys, std::back_inserter(differ));
+  for (const auto &key : differ)
+    if (rows_.contains(key)) mark_changed(key);
+  withheld_ = std::move(keys);
+}
+
+Row SiteTable::advertised(const SiteRow &row) const {
+  Row told = row.row;
+  told.draining = told.draining || withheld(told.key);
+  return told;
 }
 
 SiteTable::Dirty SiteTable::take_dirty() { return std::exchange(dirty_, {}); }

@@ -81,6 +81,12 @@ class SiteTable {
   void restore(const LedgerEntry &entry);
 
   const std::map<RowKey, SiteRow> &rows() const { return rows_; }
+  // Rows, all of them, that take no new flows because their egress cannot deliver to them. The C-PSes are told that
+  // they drain; the site's own word stays as it is.
+  void withhold(std::set<RowKey> keys);
+  bool withheld(const RowKey &key) const { return withheld_.contains(key); }
+  // What the C-PSes are told of a row.
+  Row advertised(const SiteRow &row) const;
   // A reservation stays until it ends, also while its row is away.
   const std::map<uint64_t, LedgerEntry> &ledger() const { return ledger_; }
 
@@ -101,6 +107,7 @@ class SiteTable {
   std::map<RowKey, SiteRow> rows_;
   std::map<uint64_t, LedgerEntry> ledger_;
   std::set<std::pair<TimePoint, uint64_t>> leases_;  // (end, reservation)
+  std::set<RowKey> withheld_;
   uint64_t next_order_ = 1;
   Dirty dirty_;
 };

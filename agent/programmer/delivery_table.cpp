@@ -23,8 +23,9 @@ bool same_but_state(maps::delivery a, const maps::delivery &b) {
 
 }  // namespace
 
-DeliveryTable::DeliveryTable(Dataplane &dataplane, NextHops &next_hops, std::function<void()> freed)
-    : dataplane_(dataplane), next_hops_(next_hops), freed_(std::move(freed)) {}
+DeliveryTable::DeliveryTable(Dataplane &dataplane, NextHops &next_hops, std::function<void()> freed,
+                             std::function<void()> changed)
+    : dataplane_(dataplane), next_hops_(next_hops), freed_(std::move(freed)), changed_(std::move(changed)) {}
 
 DeliveryTable::~DeliveryTable() {
   for (const auto &[key, delivery] : deliveries_)
@@ -34,9 +35,9 @@ DeliveryTable::~DeliveryTable() {
 int DeliveryTable::find(const Key &key) const {
   const auto table = dataplane_.deliveries();
   for (uint32_t probe = 0; probe < DELIVERY_PROBES; ++probe) {
-    const uint32_t index = (maps::delivery_hash(key.second) + probe) % MAX_DELIVERIES;
+    const uint32_t index = (maps::delivery_hash(key.csci_id) + probe) % MAX_DELIVERIES;
     const maps::delivery &entry = table[index];
-    if (entry.state != maps::DELIVERY_FREE && entry.cs_id == key.first && entry.csci_id == key.second)
+    if (entry.state != maps::DELIVERY_FREE && entry.cs_id == key.cs_id && entry.csci_id == key.csci_id)
       return static_cast<int>(index);
   }
   return -1;
@@ -46,9 +47,9 @@ int DeliveryTable::find(const Key &key) const {
 void DeliveryTable::drop_others(const Key &key, int keep) {
   const auto table = dataplane_.deliveries();
   for (uint32_t probe = 0; probe < DELIVERY_PROBES; ++probe) {
-    const int index = static_cast<int>((maps::delivery_hash(key.second) + probe) % MAX_DELIVERIES);
+    const int index = static_cast<int>((maps::delivery_hash(key.csci_id) + probe) % MAX_DELIVERIES);
     const maps::delivery &entry = table[index];
-    if (index != keep && entry.state != maps::DELIVERY_FREE && entry.cs_id == key.first && entry.csci_id == key.second)
+    if (index != keep && entry.state != maps::DELIVERY_FREE && entry.cs_id == key.cs_id && entry.csci_id == key.csci_id)
       drop(index);
   }
 }
@@ -100,6 +101,7 @@ void DeliveryTable::apply() {
 
 void DeliveryTable::stop(const Key &key) {
   if (deliveries_[key].watch) next_hops_.unwatch(deliveries_[key].watch);
+  set_deliverable(key, true);
   deliveries_.erase(key);  // the entry itself goes in apply(), or is replaced by what the key wants now
 }
 
@@ -109,6 +111,7 @@ void DeliveryTable::start(const Key &key, const WantedDelivery &wanted) {
   const auto contact = maps::parse_address(wanted.contact);
   if (!contact) {
     delivery.error = "contact '" + wanted.contact + "' of " + describe(wanted) + " is no address";
+    set_deliverable(key, false);
     return;
   }
   delivery.contact = *contact;
@@ -120,6 +123,12 @@ void DeliveryTable::start(const Key &key, const WantedDelivery &wanted) {
     delivery.watch = *watch;
   else
     delivery.error = watch.error().what;
+  set_deliverable(key, watch.ok());
+}
+
+void DeliveryTable::set_deliverable(const Key &key, bool deliverable) {
+  const bool differs = deliverable ? undeliverable_.erase(key) > 0 : undeliverable_.insert(key).second;
+  if (differs) changed_();
 }
 
 void DeliveryTable::follow(const Key &key, const NextHop &hop) {
@@ -133,11 +142,12 @@ void DeliveryTable::follow(const Key &key, const NextHop &hop) {
                      " is not on-link, the route leads by " + hop.gateway;
     log::error("{}; delivery is direct only: give an address on a service interface of this egress", delivery.error);
     if (const int index = find(key); index >= 0) drop(index);
+    set_deliverable(key, false);
     return;
   }
   maps::delivery entry{};
-  entry.cs_id = key.first;
-  entry.csci_id = key.second;
+  entry.cs_id = key.cs_id;
+  entry.csci_id = key.csci_id;
   entry.contact = delivery.contact;
   entry.contact6 = delivery.contact6;
   entry.ifindex = hop.ifindex;
@@ -146,6 +156,7 @@ void DeliveryTable::follow(const Key &key, const NextHop &hop) {
   std::memcpy(entry.ethernet + 6, hop.source_mac.data(), 6);
   auto programmed = program(key, entry);
   delivery.error = programmed ? "" : programmed.error().what;
+  set_deliverable(key, hop.routed && programmed.ok());
 }
 
 Result<> DeliveryTable::program(const Key &key, const maps::delivery &entry) {
@@ -154,22 +165,22 @@ Result<> DeliveryTable::program(const Key &key, const maps::delivery &entry) {
   if (current >= 0 && (same_but_state(table[current], entry) ||
                        (entry.state == maps::DELIVERY_UNRESOLVED && table[current].ifindex == entry.ifindex))) {
     if (table[current].state != entry.state)
-      log::info("delivery changed cs_id={} csci_id={} resolved={}", key.first, key.second,
+      log::info("delivery changed cs_id={} csci_id={} resolved={}", key.cs_id, key.csci_id,
                 entry.state == maps::DELIVERY_RESOLVED);
     store_state(table[current], entry.state);
     drop_others(key, current);
     return done();
   }
-  const int place = free_place(key.second);
+  const int place = free_place(key.csci_id);
   if (place < 0)
-    return Error{"no place for the delivery of CSCI-ID " + std::to_string(key.second) + " within " +
+    return Error{"no place for the delivery of CSCI-ID " + std::to_string(key.csci_id) + " within " +
                  std::to_string(DELIVERY_PROBES) + " probes"};
   maps::delivery waiting = entry;
   waiting.state = maps::DELIVERY_FREE;
   table[place] = waiting;
   store_state(table[place], entry.state);
   drop_others(key, place);
-  log::info("delivery programmed cs_id={} csci_id={} contact={} resolved={}", key.first, key.second,
+  log::info("delivery programmed cs_id={} csci_id={} contact={} resolved={}", key.cs_id, key.csci_id,
             maps::format_address(entry.contact), entry.state == maps::DELIVERY_RESOLVED);
   return done();
 }

@@ -20,8 +20,8 @@ namespace catsbpf::agent {
 
 class DeliveryTable {
  public:
-  // `freed`: a place is out of use, call collect() after a grace period.
-  DeliveryTable(Dataplane &dataplane, NextHops &next_hops, std::function<void()> freed);
+  // `freed`: a place is out of use, call collect() after a grace period. `changed`: undeliverable() did.
+  DeliveryTable(Dataplane &dataplane, NextHops &next_hops, std::function<void()> freed, std::function<void()> changed);
   ~DeliveryTable();
   DeliveryTable(const DeliveryTable &) = delete;
   DeliveryTable &operator=(const DeliveryTable &) = delete;
@@ -33,12 +33,15 @@ class DeliveryTable {
   void collect();
   // What could not be programmed.
   std::vector<std::string> errors() const;
+  // Instances that no packet can reach from here: there is no way to the contact, or none without a gateway. One whose
+  // neighbour does not answer, or of which nothing is known yet, is not among them.
+  const std::set<cmas::RowKey> &undeliverable() const { return undeliverable_; }
   // One text for each delivery whose contact has not been resolved for longer than `patience`; the first time it is
   // logged.
   std::vector<std::string> outages(std::chrono::milliseconds patience);
 
  private:
-  using Key = std::pair<uint32_t, uint32_t>;  // CS-ID, CSCI-ID
+  using Key = cmas::RowKey;
   struct Delivery {
     WantedDelivery wanted;
     maps::address contact{}, contact6{};
@@ -50,6 +53,7 @@ class DeliveryTable {
   void start(const Key &key, const WantedDelivery &wanted);
   void stop(const Key &key);
   void follow(const Key &key, const NextHop &hop);
+  void set_deliverable(const Key &key, bool deliverable);
   Result<> program(const Key &key, const maps::delivery &entry);
   int find(const Key &key) const;
   int free_place(uint32_t csci_id) const;
@@ -58,9 +62,10 @@ class DeliveryTable {
 
   Dataplane &dataplane_;
   NextHops &next_hops_;
-  std::function<void()> freed_;
+  std::function<void()> freed_, changed_;
   std::map<std::string, std::vector<WantedDelivery>> wanted_;  // by source
   std::map<Key, Delivery> deliveries_;
+  std::set<Key> undeliverable_;
   std::vector<std::string> conflicts_;
   std::set<int> cooling_;  // free, but a packet may still read them
 };

@@ -44,7 +44,9 @@ class LoopProgrammer final : public Programmer {
         slots_(dataplane.instances()),
         paths_(dataplane, next_hops, slots_, [this] { after_grace([this] { paths_.collect(); }); }),
         services_(dataplane, slots_, paths_, totals_),
-        deliveries_(dataplane, next_hops, [this] { after_grace([this] { deliveries_.collect(); }); }),
+        deliveries_(
+            dataplane, next_hops, [this] { after_grace([this] { deliveries_.collect(); }); },
+            [this] { tell_undeliverable(); }),
         sessions_(dataplane),
         housekeeping_(io),
         retry_(io),
@@ -67,6 +69,9 @@ class LoopProgrammer final : public Programmer {
   bool bypass() const override { return dataplane_.control().bypass != 0; }
   void on_path(std::function<void(const std::string &, bool)> callback) override {
     paths_.on_change(std::move(callback));
+  }
+  void on_undeliverable(std::function<void(const std::set<cmas::RowKey> &)> callback) override {
+    undeliverable_ = std::move(callback);
   }
   void on_published(std::function<void(uint64_t, uint64_t)> callback) override {
     published_.push_back(std::move(callback));
@@ -94,6 +99,7 @@ class LoopProgrammer final : public Programmer {
   void keep_house();
   void keep_reclaiming();
   void notice_outages();
+  void tell_undeliverable();
   void succeeded();
   std::vector<std::string> errors() const;
 
@@ -108,6 +114,7 @@ class LoopProgrammer final : public Programmer {
   DeliveryTable deliveries_;
   SessionTable sessions_;
   std::vector<std::function<void(uint64_t, uint64_t)>> published_;
+  std::function<void(const std::set<cmas::RowKey> &)> undeliverable_;
 
   std::optional<std::string> held_;
   std::optional<std::string> unknown_;  // what the services of the last agent that stay are waiting for
@@ -116,6 +123,7 @@ class LoopProgrammer final : public Programmer {
   bool scheduled_ = false;
   bool waiting_ = false;  // for a grace period or a scan, on the worker's thread
   bool reclaim_due_ = false;
+  bool telling_ = false;
   bool backing_off_ = false;
   bool retry_failed_ = false;
   int failures_ = 0;
@@ -356,6 +364,16 @@ void LoopProgrammer::succeeded() {
 void LoopProgrammer::notice_outages() {
   warnings_ = paths_.outages(options_.patience);
   for (std::string &text : deliveries_.outages(options_.patience)) warnings_.push_back(std::move(text));
+}
+
+// Once for all that a look at the kernel found.
+void LoopProgrammer::tell_undeliverable() {
+  if (std::exchange(telling_, true)) return;
+  boost::asio::post(io_, [this, alive = alive_] {
+    if (!*alive) return;
+    telling_ = false;
+    if (undeliverable_) undeliverable_(deliveries_.undeliverable());
+  });
 }
 
 void LoopProgrammer::keep_house() {

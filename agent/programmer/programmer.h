@@ -68,6 +68,8 @@ class Programmer {
 
   // Called with each news of a path: whether this router has a way to the egress. Packets know at once.
   virtual void on_path(std::function<void(const std::string &egress, bool alive)> callback) = 0;
+  // Called with all deliveries that no packet can reach from here, when they change.
+  virtual void on_undeliverable(std::function<void(const std::set<cmas::RowKey> &)> callback) = 0;
   // Called after each flip with (view epoch, CLOCK_MONOTONIC ns of the flip).
   virtual void on_published(std::function<void(uint64_t, uint64_t)> callback) = 0;
 

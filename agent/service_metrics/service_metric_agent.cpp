@@ -12,6 +12,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
+
 #include "agent/service_metrics/site_api.h"
 #include "agent/service_metrics/store.h"
 #include "agent/session/session_client.h"
@@ -83,6 +85,13 @@ class Core : public std::enable_shared_from_this<Core> {
   void on_rows(std::function<void(const std::vector<cmas::SiteRow> &)> callback) {
     on_rows_ = std::move(callback);
     tell_rows();
+  }
+
+  void set_undeliverable(std::set<cmas::RowKey> instances) {
+    if (stopped_) return;
+    undeliverable_ = std::move(instances);
+    withhold();
+    (void)group();
   }
 
   const cmas::SiteTable &table() const { return table_; }
@@ -304,6 +313,29 @@ class Core : public std::enable_shared_from_this<Core> {
     rows_changed_ = true;
     keys_.clear();
     for (const auto &[key, row] : table_.rows()) keys_.emplace(key.csci_id, key);
+    withhold();
+  }
+
+  // A row that names other egresses than this one is their business.
+  bool delivered_here(const cmas::SiteRow &row) const {
+    return row.row.egresses.empty() || std::ranges::find(row.row.egresses, options_.name) != row.row.egresses.end();
+  }
+
+  void withhold() {
+    std::set<cmas::RowKey> keys;
+    for (const auto &key : undeliverable_)
+      if (const auto row = table_.rows().find(key); row != table_.rows().end() && delivered_here(row->second))
+        keys.insert(key);
+    for (const auto &[key, row] : table_.rows()) {
+      const bool now = keys.contains(key);
+      if (now && !table_.withheld(key))
+        log::warn(
+            "instance takes no new flows cs_id={} csci_id={} contact={} reason=\"this egress cannot deliver to it\"",
+            key.cs_id, key.csci_id, row.contact);
+      else if (!now && table_.withheld(key))
+        log::info("instance takes new flows again cs_id={} csci_id={} contact={}", key.cs_id, key.csci_id, row.contact);
+    }
+    table_.withhold(std::move(keys));
   }
 
   void tell_rows() {
@@ -358,6 +390,7 @@ class Core : public std::enable_shared_from_this<Core> {
     if (auto whole = check_complete(request.body, table); !whole.ok()) co_return http::failure(400, whole.error());
     auto rows = rows_of(table, self->options_.site, self->options_.resolve_service);
     if (!rows.ok()) co_return http::failure(400, rows.error());
+    if (auto checked = self->check_contacts(*rows); !checked.ok()) co_return http::failure(400, checked.error());
     std::set<cmas::RowKey> keys;
     for (const auto &row : *rows) keys.insert(row.row.key);
     if (self->refusal_) co_return not_stored(*self->refusal_);
@@ -371,6 +404,16 @@ class Core : public std::enable_shared_from_this<Core> {
     self->index_rows();
     log::info("table put site={} rows={}", self->options_.site, keys.size());
     co_return co_await answer(self, std::move(keys));
+  }
+
+  Result<> check_contacts(const std::vector<cmas::SiteRow> &rows) const {
+    if (!options_.check_contact) return done();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (rows[i].contact.empty() || !delivered_here(rows[i])) continue;
+      if (auto checked = options_.check_contact(rows[i].contact); !checked.ok())
+        return Error{"rows[" + std::to_string(i) + "].contact: " + checked.error().what, checked.error().hint};
+    }
+    return done();
   }
 
   static asio::awaitable<http::Response> post_deltas(std::shared_ptr<Core> self, http::Request request) {
@@ -444,6 +487,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Worker worker_;
   std::optional<Error> refusal_;  // why the store cannot write
   KeysByInstance keys_;
+  std::set<cmas::RowKey> undeliverable_;  // as the egress of this agent says
   std::function<void(const std::vector<cmas::SiteRow> &)> on_rows_;
   uint64_t epoch_ = 0;
   bool rows_changed_ = false, writing_ = false, stopped_ = false;
@@ -457,6 +501,7 @@ class Agent final : public ServiceMetricAgent {
   void on_rows(std::function<void(const std::vector<cmas::SiteRow> &)> callback) override {
     core_->on_rows(std::move(callback));
   }
+  void set_undeliverable(std::set<cmas::RowKey> instances) override { core_->set_undeliverable(std::move(instances)); }
   const cmas::SiteTable &table() const override { return core_->table(); }
   uint64_t epoch() const override { return core_->epoch(); }
   std::vector<v1::SessionStatus> sessions() const override { return core_->sessions(); }

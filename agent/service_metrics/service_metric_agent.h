@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,9 @@ struct ServiceMetricAgentOptions {
   // CS-ID of a Service ID by the cached catalogue of the platform, where the agent has one. Without it
   // (or when it knows no such service) the site names both in its table.
   std::function<std::optional<uint32_t>(const std::string &service_id)> resolve_service;
+  // Where this agent is the egress, too: fails when a contact cannot be delivered to from here. Rows with other
+  // egresses are not asked for.
+  std::function<Result<>(const std::string &contact)> check_contact;
 };
 
 class ServiceMetricAgent {
@@ -52,6 +56,10 @@ class ServiceMetricAgent {
 
   // Calls back at once with the rows in hand, then whenever a row comes, goes or changes its contact.
   virtual void on_rows(std::function<void(const std::vector<cmas::SiteRow> &rows)> callback) = 0;
+
+  // All instances that the egress of this agent cannot deliver to: their rows take no new flows. Those with other
+  // egresses are left alone.
+  virtual void set_undeliverable(std::set<cmas::RowKey> instances) = 0;
 
   virtual const cmas::SiteTable &table() const = 0;
   virtual uint64_t epoch() const = 0;

@@ -242,6 +242,34 @@ TEST_F(ProgrammerTest, a_contact_that_is_not_on_link_is_refused) {
             "dirty (contact 10.3.0.11 of CSCI-ID 3 of CS-ID 1 is not on-link, the route leads by 10.2.0.254)");
 }
 
+TEST_F(ProgrammerTest, what_cannot_be_delivered_to_is_told_until_it_can) {
+  start();
+  std::vector<std::set<cmas::RowKey>> told;
+  programmer->on_undeliverable([&](const auto &instances) { told.push_back(instances); });
+  programmer->put_deliveries("site", {{1, 3, "10.3.0.11", ""}, {2, 4, "10.3.0.12", ""}, {2, 5, "10.9.0.1", ""}});
+  ASSERT_TRUE(settle());
+  EXPECT_TRUE(told.empty()) << "nothing is known yet";
+  auto silent = hop(5, "");
+  silent.resolved = false;
+  silent.failed = true;
+  next_hops.set("10.3.0.11", silent);
+  next_hops.set("10.3.0.12", hop(5, ""));
+  run_for(std::chrono::milliseconds(5));
+  EXPECT_TRUE(told.empty()) << "a neighbour that does not answer may come back";
+  next_hops.set("10.3.0.11", {});  // no interface that is up
+  next_hops.set("10.9.0.1", hop(5, "10.2.0.254"));
+  run_for(std::chrono::milliseconds(5));
+  ASSERT_EQ(told.size(), 1u) << "once for all that changed";
+  EXPECT_EQ(told.back(), (std::set<cmas::RowKey>{{1, 3}, {2, 5}}));
+  next_hops.set("10.3.0.11", silent);
+  run_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(told.back(), (std::set<cmas::RowKey>{{2, 5}}));
+  programmer->put_deliveries("site", {{2, 5, "10.3.0.13", ""}});
+  run_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(told.back(), std::set<cmas::RowKey>{}) << "another contact";
+  EXPECT_EQ(told.size(), 3u);
+}
+
 TEST_F(ProgrammerTest, deliveries_with_colliding_hashes_all_find_a_place) {
   start();
   std::vector<WantedDelivery> wanted;

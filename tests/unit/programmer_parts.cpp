@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <random>
@@ -11,6 +12,7 @@
 #include "agent/dataplane/features.h"
 #include "agent/programmer/locator_index.h"
 #include "agent/programmer/pools.h"
+#include "agent/programmer/service_networks.h"
 #include "agent/programmer/translate.h"
 #include "maps/tables.h"
 
@@ -176,6 +178,53 @@ TEST(refusals, lack_of_privilege_and_the_verifier_are_told_apart) {
   EXPECT_NE(explain_refusal(EPERM, "", {}).hint.find("CAP_BPF"), std::string::npos);
   const Error verifier = explain_refusal(EACCES, "prog 'x': BPF program load failed: Permission denied", {});
   EXPECT_NE(verifier.what.find("BPF program load failed"), std::string::npos);
+}
+
+// ---- contacts ----
+
+class Contacts : public ::testing::Test {
+ protected:
+  Contacts() {
+    for (const char *name : {"core0", "site0", "port0", "br0", "br0.5"}) {
+      Link link;
+      link.ifindex = static_cast<uint32_t>(links.size() + 1);
+      link.name = name;
+      link.up = link.running = true;
+      links.push_back(link);
+    }
+    link("port0").master = link("br0").ifindex;
+    link("br0.5").lower = link("br0").ifindex;
+  }
+  Link &link(const std::string &name) { return *std::ranges::find(links, name, &Link::name); }
+  Result<> check(const std::string &out, const std::string &gateway = "") {
+    Route route;
+    route.ifindex = link(out).ifindex;
+    if (!gateway.empty()) route.gateway = *parse_ip(gateway);
+    return check_contact("10.2.0.11", route, links, {"site0", "port0"});
+  }
+
+  std::vector<Link> links;
+};
+
+TEST_F(Contacts, lie_on_a_network_of_a_service_interface) {
+  EXPECT_TRUE(check("site0"));
+  EXPECT_TRUE(check("br0")) << "the bridge of a service interface";
+  EXPECT_TRUE(check("br0.5")) << "a VLAN on it";
+  EXPECT_FALSE(check("core0"));
+  EXPECT_FALSE(check("site0", "10.2.0.254"));
+  const auto nowhere = check_contact("99.99.99.99", std::nullopt, links, {"site0", "port0"});
+  ASSERT_FALSE(nowhere);
+  EXPECT_NE(nowhere.error().what.find("99.99.99.99 is on no network of a service interface"), std::string::npos);
+  EXPECT_EQ(nowhere.error().hint, "give an address on a service interface of this egress (port0, site0)");
+}
+
+TEST_F(Contacts, are_not_refused_while_a_service_interface_says_nothing_of_its_networks) {
+  link("port0").running = false;
+  EXPECT_TRUE(check_contact("10.5.0.11", std::nullopt, links, {"site0", "port0"}));
+  link("port0").running = true;
+  link("site0").up = false;
+  EXPECT_TRUE(check("core0", "172.16.0.1")) << "the default route stands in";
+  EXPECT_TRUE(check_contact("10.5.0.11", std::nullopt, links, {"site1"})) << "an interface that is to come";
 }
 
 }  // namespace

@@ -55,6 +55,7 @@ class FakeProgrammer : public Programmer {
   Result<> set_bypass(bool on) override { return bypass_ = on, done(); }
   bool bypass() const override { return bypass_; }
   void on_path(std::function<void(const std::string &, bool)> callback) override { path_changed = std::move(callback); }
+  void on_undeliverable(std::function<void(const std::set<cmas::RowKey> &)>) override {}
   void on_published(std::function<void(uint64_t, uint64_t)> callback) override { published = std::move(callback); }
   std::string state() const override {
     return held                          ? "starting (waiting for " + *held + ")"

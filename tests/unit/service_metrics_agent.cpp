@@ -207,6 +207,71 @@ TEST_F(Agent, egress_hears_of_rows_and_contacts) {
   EXPECT_EQ(heard[2].size(), 1u);
 }
 
+TEST_F(Agent, contact_that_the_egress_cannot_deliver_to_is_refused_and_nothing_changes) {
+  start([](auto &options) {
+    options.check_contact = [](const std::string &contact) -> Result<> {
+      if (contact.starts_with("10.2.0.")) return done();
+      return Error{contact + " is elsewhere", "give another"};
+    };
+  });
+  put_table();
+  const auto before = table();
+  const auto answer = call("PUT", "/v1/table", R"({"rows":[{"cs_id":1,"csci_id":1,"contact":"10.2.0.11"},
+    {"cs_id":1,"csci_id":2,"contact":"99.99.99.99"}]})");
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_THAT(answer.body, AllOf(HasSubstr("rows[1].contact: 99.99.99.99 is elsewhere"), HasSubstr("give another")));
+  EXPECT_EQ(table().SerializeAsString(), before.SerializeAsString());
+  for (const auto *row :
+       {R"({"cs_id":1,"csci_id":2})", R"({"cs_id":1,"csci_id":2,"contact":"99.99.99.99","egresses":["f3"]})"})
+    EXPECT_EQ(call("PUT", "/v1/table", "{\"rows\":[" + std::string(row) + "]}").status, 200) << "not delivered here";
+  EXPECT_EQ(
+      call("PUT", "/v1/table", R"({"rows":[{"cs_id":1,"csci_id":2,"contact":"99.99.99.99","egresses":["f3","f2"]}]})")
+          .status,
+      400);
+}
+
+TEST_F(Agent, instance_that_the_egress_cannot_deliver_to_takes_no_new_flows_until_it_can) {
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value() && instance(2).has_value(); }));
+  agent_->set_undeliverable({{1, 1}, {7, 7}});
+  ASSERT_TRUE(until([&] { return instance(1)->state == cmas::RowState::kDraining; }));
+  EXPECT_EQ(instance(2)->state, cmas::RowState::kActive);
+  EXPECT_FALSE(reserve(11, 1));
+  EXPECT_FALSE(table().rows(0).draining()) << "the site has not said so";
+  // What the site says meanwhile, and what a session begins with.
+  delta(R"({"csci_id":1,"gas":5})");
+  ASSERT_TRUE(until([&] { return instance(1)->offered == 5; }));
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1)->offered == 8; }));
+  EXPECT_EQ(instance(1)->state, cmas::RowState::kDraining);
+  server_.reset();
+  whole_ = {};
+  serve();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  EXPECT_EQ(instance(1)->state, cmas::RowState::kDraining);
+  agent_->set_undeliverable({});
+  ASSERT_TRUE(until([&] { return instance(1)->state == cmas::RowState::kActive; }));
+  EXPECT_TRUE(reserve(11, 1));
+}
+
+TEST_F(Agent, instance_of_another_egress_is_that_ones_to_deliver_to) {
+  serve();
+  start();
+  const auto put = [&](const std::string &egresses) {
+    return call("PUT", "/v1/table",
+                R"({"rows":[{"cs_id":1,"csci_id":1,"gas":1,"contact":"10.3.0.11","egresses":)" + egresses + "}]}")
+        .status;
+  };
+  agent_->set_undeliverable({{1, 1}});
+  ASSERT_EQ(put(R"(["f3"])"), 200);
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  EXPECT_EQ(instance(1)->state, cmas::RowState::kActive);
+  ASSERT_EQ(put(R"(["f2"])"), 200);
+  ASSERT_TRUE(until([&] { return instance(1)->state == cmas::RowState::kDraining; }));
+}
+
 TEST_F(Agent, reservation_is_granted_finished_by_heartbeat_and_told_to_the_path_selector) {
   serve();
   start();

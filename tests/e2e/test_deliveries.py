@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an egress cannot deliver to takes no new flows."""
+from labkit import api, steering, traffic
+from runner import test
+
+AR1, AR1_6 = "10.99.0.1", "fd00:99::1"
+
+
+@test
+def contact_on_no_service_network_is_refused_and_changes_nothing(e2e):
+    client = api.site(e2e.lab, "site-2")
+    before = client.get("/v1/table")
+    for contact in ("99.99.99.99", "10.3.0.11", "172.16.2.254", "10.2.0.255", "fd00:3::11"):
+        rows = [*before["rows"], {"service_id": "AR1", "csci_id": 9, "gas": 3, "cost": 1, "contact": contact}]
+        answer = client.call("PUT", "/v1/table", {"rows": [{k: v for k, v in r.items() if k != "in_use"} for r in rows]})
+        assert answer.status == 400, (contact, answer.status, answer.body)
+        assert f"rows[2].contact: {contact} is on no network" in answer.json["error"], answer.body
+        assert answer.json["hint"] == "give an address on a service interface of this egress (site0)", answer.body
+    assert client.get("/v1/table") == before
+    client.close()
+    assert e2e.catsbpf("f2", "status")["programming"] == "in sync"
+    assert 9 not in steering.table(e2e.lab)
+
+
+@test
+def instance_that_its_egress_has_no_way_to_takes_no_new_flows_until_it_has(e2e):
+    network = ["10.2.0.0/24", "dev", "site0", "proto", "kernel", "scope", "link", "src", "10.2.0.1"]
+    e2e.undo.append(lambda: e2e.run("f2", ["ip", "route", "replace", *network]))
+
+    def state(node):
+        return {row["csci_id"]: row["state"] for row in e2e.catsbpf(node, "instances")["instances"]}
+    e2e.run("f2", ["ip", "route", "del", *network])
+    e2e.eventually("the instances of site 2 take no new flows", lambda: state("f1") == {1: "draining", 2: "draining", 3: "active",
+                                                                                       4: "active"})
+    assert state("f2") == {1: "draining", 2: "draining"}
+    assert traffic.new_flows(e2e.lab, AR1, 20) == {3: 20}
+    assert traffic.new_udp_flows(e2e.lab, AR1_6, 20) == {3: 20}
+    assert any("10.2.0.11 of CSCI-ID 1" in w and "not on-link" in w for w in e2e.catsbpf("f2", "status")["warnings"])
+    # A start of the agent finds the rows in its file, and what it can deliver to in the kernel.
+    agent = e2e.agent("f2")
+    agent.stop()
+    agent.start()
+    e2e.eventually("f1 has its rows", lambda: e2e.catsbpf("f2", "sessions")["sessions"][0]["acknowledged"] > 0)
+    assert state("f1")[1] == "draining"
+    assert traffic.new_flows(e2e.lab, AR1, 20) == {3: 20}
+    e2e.run("f2", ["ip", "route", "add", *network])
+    e2e.eventually("both sites again", lambda: set(traffic.new_flows(e2e.lab, AR1, 40)) == {1, 3})
