@@ -11,8 +11,8 @@ import subprocess
 import tempfile
 
 from labkit import main, network, processes, traffic
-from labkit.lab import BPFFS, RUN
-from labkit.topology import DIRECTORY, REPOSITORY
+from labkit.lab import BPFFS, RUN, Lab
+from labkit.topology import DIRECTORY, REPOSITORY, LabError
 from runner import test, tool_output
 
 def remains(lab):
@@ -129,6 +129,27 @@ def node_that_lost_its_namespace_is_made_again_with_all_that_ran_there(e2e):
     finally:
         main.down(lab)
     assert remains(lab) == []
+
+
+@test(lab=False)
+def up_says_at_once_that_an_agent_has_ended_and_how(e2e):
+    with tempfile.TemporaryDirectory(prefix="catsbpf-build-") as folder:
+        build = pathlib.Path(folder)
+        build.chmod(0o755)
+        lab = Lab(e2e.another_lab("h").name, build)
+        for program in (lab.agent_program, lab.platform_program, lab.cli_program):
+            program.parent.mkdir(parents=True)
+        lab.platform_program.symlink_to(e2e.lab.platform_program)
+        lab.cli_program.symlink_to(e2e.lab.cli_program)
+        lab.agent_program.write_text("#!/bin/sh\necho so far\nsleep 1\nkill -SEGV $$\n")
+        lab.agent_program.chmod(0o755)
+        try:
+            main.up(lab)
+            assert False, "it is not up"
+        except LabError as error:
+            assert str(error) == "the agent of f2 has ended by SIGSEGV: so far", error
+        finally:
+            main.down(lab)
 
 
 @test(lab=False)

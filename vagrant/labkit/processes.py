@@ -2,6 +2,7 @@
 """Starts, finds and ends the programs of the lab. A program is known by run/NODE/NAME.pid, which holds process id and
 start time, so that a reused id is never taken for it. It runs while that process is in its node's network: a process in a
 namespace that has lost its name serves nobody."""
+import contextlib
 import hashlib
 import os
 import secrets
@@ -73,6 +74,14 @@ class Program:
                 raise LabError(f"{self.name} of {self.node} (process {pid}) does not end")
         self.pid_file.unlink(missing_ok=True)
         return ended
+
+    def ending(self):
+        """How it ended, where that is worth a word: " by SIGSEGV". Known of what this process started."""
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+            status = children[int(self.pid_file.read_text().split()[0])].poll()
+            if status is not None and status < 0:
+                return f" by {signal.Signals(-status).name}"
+        return ""
 
     def log(self, lines=30):
         try:

@@ -44,15 +44,15 @@ def publish_tables(lab, seconds=15):
     for site in lab.topology.sites.values():
         if lab.only not in (None, site.node):
             continue
-        if not lab.only:
-            _must_run(lab, site.agent)
         client = api.site(lab, site.name)
-        must(f"site API of {site.agent}", lambda: _has_table(client, site), seconds,
+        must(f"site API of {site.agent}", lambda: _has_table(lab, client, site), seconds,
              f"vagrant/lab --name {lab.name} logs {site.agent}")
         client.close()
 
 
-def _has_table(client, site):
+def _has_table(lab, client, site):
+    if not lab.only:
+        _must_run(lab, site.agent)
     wanted = {i.csci_id for i in site.instances}
     try:
         table = client.get("/v1/table")
@@ -83,7 +83,7 @@ def _in_sync(lab, node):
 def _must_run(lab, node):
     program = processes.agent(lab, node)
     if not program.pid():
-        raise LabError(f"the agent of {node} has ended: {program.log(6).strip()}", f"vagrant/lab --name {lab.name} logs {node}")
+        raise LabError(f"the agent of {node} has ended{program.ending()}: {program.log(6).strip()}", f"vagrant/lab --name {lab.name} logs {node}")
 
 
 def steering(lab):
