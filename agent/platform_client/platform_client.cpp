@@ -28,6 +28,7 @@ namespace {
 namespace asio = boost::asio;
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::milliseconds kCacheDelay{200};  // changes that come in a burst are written once
+constexpr std::size_t kMostNamed = 8;                  // services in a warning
 
 // Held by its own coroutine too, so that it outlives the client by the coroutine's last step.
 class Watcher : public std::enable_shared_from_this<Watcher> {
@@ -51,7 +52,9 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
   asio::awaitable<void> run();
   asio::awaitable<void> wait_before_retry();
   void take(const http::Event &event);
-  void take_snapshot(std::uint64_t revision);
+  void take_registry(std::uint64_t revision);
+  std::vector<std::string> not_in_registry() const;
+  void hold_back(std::uint64_t revision, const std::vector<std::string> &services);
   void put(const v1::Service &service);
   void remove(const std::string &service_id);
   void connected(std::uint64_t revision);
@@ -65,8 +68,10 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
   PlatformClientOptions options_;
   PlatformClientCallbacks callbacks_;
   std::map<std::string, v1::Service> services_;
-  // The services of a snapshot that is still coming; empty: changes come one by one.
-  std::optional<std::map<std::string, v1::Service>> snapshot_;
+  // The registry's services, while its snapshot is still coming or is not taken; empty: what it says is what we have.
+  std::optional<std::map<std::string, v1::Service>> registry_;
+  bool whole_ = false;      // the snapshot has come
+  bool went_back_ = false;  // and is not taken
   std::uint64_t revision_ = 0;
   bool known_ = false;
   bool stopped_ = false;
@@ -85,6 +90,12 @@ bool is_good(const v1::Service &service, const char *from) {
   if (problems.empty()) return true;
   log::warn("platform: ignored a service from the {}: {}", from, cmas::refusal(service.service_id(), problems).what);
   return false;
+}
+
+// The revision does not count: a registry that was made anew numbers the same services otherwise.
+bool same(v1::Service a, const v1::Service &b) {
+  a.set_revision(b.revision());
+  return a.SerializeAsString() == b.SerializeAsString();
 }
 
 void Watcher::load_cache() {
@@ -124,9 +135,10 @@ asio::awaitable<void> Watcher::run() {
     if (!stopped_) take(event);
   };
   while (!stopped_) {
-    snapshot_.emplace();
+    registry_.emplace();
+    whole_ = false;
     const auto ended = co_await http::watch(options_.target, "/v1/services/watch", on_event);
-    snapshot_.reset();
+    registry_.reset();
     if (stopped_) co_return;
     away(ended);
     co_await wait_before_retry();
@@ -144,10 +156,19 @@ asio::awaitable<void> Watcher::wait_before_retry() {
 void Watcher::take(const http::Event &event) {
   v1::ServiceChange change;
   if (auto ok = from_json(event.data, change); !ok) return log::warn("platform: ignored an event: {}", ok.error().what);
-  if (event.name == "snapshot end") return take_snapshot(change.revision());
+  if (event.name == "snapshot end") {
+    whole_ = true;
+    wait_ = std::chrono::milliseconds(0);
+    reason_.clear();
+    return take_registry(change.revision());
+  }
   if (event.name != "put" && event.name != "remove") return;  // of a later version
-  if (snapshot_) {
-    if (change.has_put()) (*snapshot_)[change.put().service_id()] = change.put();
+  if (registry_) {
+    if (change.has_put())
+      (*registry_)[change.put().service_id()] = change.put();
+    else
+      registry_->erase(change.removed());
+    if (whole_) take_registry(change.revision());
     return;
   }
   if (change.has_put()) {
@@ -158,9 +179,35 @@ void Watcher::take(const http::Event &event) {
   connected(change.revision());
 }
 
-void Watcher::take_snapshot(std::uint64_t revision) {
-  if (!snapshot_) return;
-  const auto all = *std::exchange(snapshot_, std::nullopt);
+// Services of ours that the registry lacks or has otherwise.
+std::vector<std::string> Watcher::not_in_registry() const {
+  std::vector<std::string> ids;
+  for (const auto &[id, service] : services_)
+    if (const auto told = registry_->find(id); told == registry_->end() || !same(told->second, service))
+      ids.push_back(id);
+  return ids;
+}
+
+void Watcher::hold_back(std::uint64_t revision, const std::vector<std::string> &services) {
+  const std::string known = std::to_string(revision_);
+  std::string names;
+  for (std::size_t i = 0; i < services.size() && i < kMostNamed; ++i) names += (i ? ", " : "") + services[i];
+  if (services.size() > kMostNamed) names += ", and " + std::to_string(services.size() - kMostNamed) + " more";
+  const std::string went_back = "went back from revision " + known + " to " + std::to_string(revision);
+  if (!std::exchange(went_back_, true))
+    log::error(
+        "platform: its registry {}, services missing or different there: {}; it is not taken hint=\"put them back "
+        "at the platform as they were; once its revision reaches {} it is taken as it is; to accept the loss now, "
+        "{}restart this agent\"",
+        went_back, names, known, options_.cache_file.empty() ? "" : "remove " + options_.cache_file + " and ");
+  set_state(went_back + ", not taken: " + names + " missing or different");
+}
+
+void Watcher::take_registry(std::uint64_t revision) {
+  if (!registry_) return;
+  if (revision < revision_)
+    if (const auto services = not_in_registry(); !services.empty()) return hold_back(revision, services);
+  const auto all = *std::exchange(registry_, std::nullopt);
   if (revision < revision_) log::warn("platform: its registry went back from revision {} to {}", revision_, revision);
   std::vector<std::string> gone;
   for (const auto &[id, service] : services_)
@@ -168,8 +215,7 @@ void Watcher::take_snapshot(std::uint64_t revision) {
   for (const auto &id : gone) remove(id);
   for (const auto &[id, service] : all) put(service);
   known_ = true;
-  wait_ = std::chrono::milliseconds(0);
-  reason_.clear();
+  went_back_ = false;
   unwritten_ = true;
   connected(revision);
   if (!stopped_)
@@ -178,14 +224,9 @@ void Watcher::take_snapshot(std::uint64_t revision) {
 
 void Watcher::put(const v1::Service &service) {
   const auto before = services_.find(service.service_id());
-  // The revision does not count: a registry that was made anew numbers the same services otherwise.
-  if (before != services_.end()) {
-    v1::Service same = before->second;
-    same.set_revision(service.revision());
-    if (same.SerializeAsString() == service.SerializeAsString()) {
-      before->second = service;
-      return;
-    }
+  if (before != services_.end() && same(before->second, service)) {
+    before->second = service;
+    return;
   }
   if (!is_good(service, "platform")) return;
   // A number that moved within changes that we see in one: its former owner comes again with its own.

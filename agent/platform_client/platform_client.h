@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The agent's copy of the public service table. In: the cached copy on disk, then the platform's watch (server-sent
 // events). Out: callbacks with each service that is new or changed, each that went, and a state for people.
-// The platform may be away for ever: the agent goes on with what it has.
+// The platform may be away for ever: the agent goes on with what it has. So it does when the registry went back to an
+// older revision in which services are missing or different (its database was lost), until it has them again or its
+// revision has reached the known one.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -30,7 +32,8 @@ struct PlatformClientOptions {
 struct PlatformClientCallbacks {
   std::function<void(const v1::Service &)> on_put;
   std::function<void(const std::string &service_id)> on_remove;
-  // "connected (revision 7)", "away (cached copy of revision 7)", "away (no cached copy)"; why it is away is in the log
+  // "connected (revision 7)", "away (cached copy of revision 7)", "away (no cached copy)", "went back from revision 7
+  // to 0, not taken: AR1 missing or different"; why it is away is in the log
   std::function<void(const std::string &state)> on_state;
 };
 

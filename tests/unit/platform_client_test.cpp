@@ -171,20 +171,109 @@ TEST_F(PlatformClientTest, what_went_while_the_platform_was_away_goes_after_it_i
   EXPECT_THAT(events_.all(), ElementsAre("remove A", "put D 1", "connected (revision 5)"));  // B and C did not change
 }
 
-TEST_F(PlatformClientTest, registry_made_anew_replaces_the_copy_though_its_revision_is_lower) {
+// A registry of A 1, B 2, C 3 at revision 3, known to the client; then another one in its place, which holds
+// `services`.
+class RegistryMadeAnew : public PlatformClientTest {
+ protected:
+  void replace(const std::vector<v1::Service> &services) {
+    open_platform();
+    for (std::uint32_t i = 1; i <= 3; ++i) put(service(std::string(1, static_cast<char>('A' + i - 1)), i));
+    open_client();
+    EXPECT_NE(events_.wait_for("connected (revision 3)"), "");
+    close_platform();
+    EXPECT_NE(events_.wait_for("away (cached copy of revision 3)"), "");
+    events_.clear();
+    file_ = folder_.file("other.db");
+    {
+      auto registry = Registry::open(file_);
+      for (const auto &one : services) ASSERT_TRUE((*registry)->put(one));
+    }
+    open_platform();
+  }
+  std::size_t said() {
+    std::size_t count = 0;
+    for (const auto &line : log_.all())
+      if (line.find("its registry went back") != std::string::npos) ++count;
+    return count;
+  }
+};
+
+TEST_F(RegistryMadeAnew, that_lacks_services_is_not_taken_until_it_has_them_again) {
+  auto changed = service("C", 3);
+  changed.mutable_affinity()->set_timeout_s(7);
+  replace({changed});
+  EXPECT_NE(events_.wait_for("went back from revision 3 to 1, not taken: A, B, C missing or different"), "");
+  EXPECT_THAT(
+      log_.wait_for("its registry went back from revision 3 to 1"),
+      HasSubstr("services missing or different there: A, B, C; it is not taken hint=\"put them back at the platform "
+                "as they were; once its revision reaches 3 it is taken as it is; to accept the loss now, remove " +
+                cache_ + " and restart this agent\""));
+  EXPECT_TRUE(loop_.run([this] { return client_->known(); }));
+  remove("C");
+  EXPECT_NE(events_.wait_for("went back from revision 3 to 2"), "");
+  close_platform();
+  EXPECT_NE(events_.wait_for("away (cached copy of revision 3)"), "");
+  events_.clear();
   open_platform();
-  for (std::uint32_t i = 1; i <= 3; ++i) put(service(std::string(1, static_cast<char>('A' + i - 1)), i));
+  EXPECT_NE(events_.wait_for("went back from revision 3 to 2"), "");
+  close_client();
+  EXPECT_THAT(cached(), ElementsAre("A", "B", "C"));
+  EXPECT_EQ(said(), 1u);
+}
+
+TEST_F(RegistryMadeAnew, is_taken_once_it_has_all_again) {
+  replace({});
+  EXPECT_NE(events_.wait_for("went back from revision 3 to 0, not taken: A, B, C"), "");
+  put(service("C", 3));
+  EXPECT_NE(events_.wait_for("to 1, not taken: A, B missing"), "");
+  EXPECT_TRUE(loop_.run([this] { return registry_->import({service("A", 1), service("B", 2)}).ok(); }));
+  EXPECT_NE(events_.wait_for("connected (revision 3)"), "");
+  for (const auto &event : events_.all())
+    EXPECT_FALSE(event.starts_with("put") || event.starts_with("remove")) << event;
+  remove("B");  // it is believed again
+  EXPECT_NE(events_.wait_for("remove B"), "");
+}
+
+TEST_F(RegistryMadeAnew, with_the_same_services_is_taken_though_its_revision_is_lower) {
+  open_platform();
+  put(service("C", 3));
+  put(service("A", 1));
+  remove("C");
   open_client();
   EXPECT_NE(events_.wait_for("connected (revision 3)"), "");
   close_platform();
+  events_.clear();
   file_ = folder_.file("other.db");
   {
     auto registry = Registry::open(file_);
-    ASSERT_TRUE((*registry)->put(service("C", 3)));
+    ASSERT_TRUE((*registry)->put(service("A", 1)));
+    ASSERT_TRUE((*registry)->put(service("B", 2)));
   }
   open_platform();
+  EXPECT_NE(events_.wait_for("connected (revision 2)"), "");
+  EXPECT_THAT(events_.all(), ::testing::Contains("put B 2"));
+  EXPECT_EQ(said(), 1u);
+}
+
+TEST_F(RegistryMadeAnew, is_taken_as_it_is_once_its_revision_is_no_longer_older) {
+  replace({});
+  EXPECT_NE(events_.wait_for("went back from revision 3 to 0, not taken: A, B, C"), "");
+  for (std::uint32_t i = 4; i <= 6; ++i) put(service(std::string(1, static_cast<char>('A' + i - 1)), i));
+  EXPECT_NE(events_.wait_for("connected (revision 3)"), "");
+  EXPECT_THAT(events_.all(), ::testing::IsSupersetOf({"remove A", "remove B", "remove C", "put D 4", "put F 6"}));
+}
+
+TEST_F(RegistryMadeAnew, is_taken_after_a_restart_without_the_cached_copy) {
+  replace({service("C", 3)});
+  EXPECT_NE(events_.wait_for("went back from revision 3 to 1, not taken: A, B"), "");
+  close_client();
+  open_client();
+  EXPECT_NE(events_.wait_for("went back from revision 3 to 1, not taken: A, B"), "")
+      << "a restart alone changes nothing";
+  std::filesystem::remove(cache_);
+  close_client();
+  open_client();
   EXPECT_NE(events_.wait_for("connected (revision 1)"), "");
-  EXPECT_NE(log_.wait_for("its registry went back from revision 3 to 1"), "");
   close_client();
   EXPECT_THAT(cached(), ElementsAre("C"));
 }
