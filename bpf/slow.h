@@ -55,7 +55,7 @@ static __always_inline int send_slow(struct __sk_buff *skb)
 	long verdict;
 
 	if (!take_mark(skb, &mark))
-		return TC_ACT_OK;
+		return TC_ACT_UNSPEC; /* none of ours: the filters behind us decide */
 	if (!mark.ifindex && !route(skb, &mark)) {
 		count(&outcomes, OUTCOME_slow_failed, 1, skb->len);
 		return TC_ACT_SHOT;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What becomes of packets after the XDP program: redirects that fail are counted, marked packets leave by
 // the tc program. Real frames on a veth pair in a network namespace of the test's own.
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
@@ -186,6 +188,35 @@ TEST(HandedOver, unresolved_instance_is_found_by_the_kernel) {
       expect_sent_by_kernel(plane, frame, "delivered_slow", OUTCOME_delivered_slow, ip(inner).size());
     });
   }
+}
+
+// An operator's filter with a priority after ours: sends all that it sees out by the interface.
+void attach_second_filter(uint32_t ifindex) {
+  const bpf_insn sends_back[] = {
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 1, .src_reg = 0, .off = 0, .imm = static_cast<int>(ifindex)},
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .src_reg = 0, .off = 0, .imm = 0},
+      {.code = BPF_JMP | BPF_CALL, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = BPF_FUNC_redirect},
+      {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  const Fd program(
+      bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "sends_back", "GPL", sends_back, std::size(sends_back), nullptr));
+  ASSERT_TRUE(program.valid());
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_INGRESS);
+  LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program.get(), .handle = 1, .priority = 2);
+  ASSERT_EQ(bpf_tc_attach(&hook, &options), 0);
+}
+
+TEST(HandedOver, tc_filters_behind_ours_see_what_is_not_ours) {
+  in_namespace([] {
+    Plane plane(64);
+    const uint32_t in = if_nametoindex("h1a");
+    plane.interface_sides(maps::SIDE_CLIENT, in);
+    plane.attach_slow(in);
+    attach_second_filter(in);
+    Listener listener("h1b");
+    plane.receive(some_packet(), in, 1);
+    EXPECT_EQ(plane.outcome_packets(OUTCOME_not_ours), 1u);
+    EXPECT_EQ(difference(some_packet(), listener.next(kRouterMac)), "");
+  });
 }
 
 }  // namespace

@@ -142,10 +142,10 @@ TEST_F(Ingress, unresolved_path_passes_with_a_mark_for_the_tc_program) {
   EXPECT_EQ(mark.family, 2u);
 }
 
-TEST_F(Ingress, tc_program_leaves_unmarked_packets_alone) {
+TEST_F(Ingress, tc_program_leaves_unmarked_packets_to_the_filters_behind_it) {
   const Bytes frame = from_client(ip(udp()));
   const Answer answer = plane.tc(frame);
-  EXPECT_EQ(answer.verdict, static_cast<uint32_t>(TC_ACT_OK));
+  EXPECT_EQ(answer.verdict, static_cast<uint32_t>(TC_ACT_UNSPEC));
   EXPECT_EQ(answer.outcome, "");
   EXPECT_EQ(difference(frame, answer.packet), "");
 }
