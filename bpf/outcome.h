@@ -10,7 +10,8 @@
 #define REDIRECTED                                                                                   \
 	(OUTCOME_BIT(forwarded) | OUTCOME_BIT(forwarded_midflow) | OUTCOME_BIT(delivered))
 #define DROPPED                                                                                      \
-	(OUTCOME_BIT(next) | OUTCOME_BIT(packet_too_big_dropped) | OUTCOME_BIT(encap_failed) |       \
+	(OUTCOME_BIT(next) | OUTCOME_BIT(path_down) | OUTCOME_BIT(packet_too_big_dropped) |          \
+	 OUTCOME_BIT(encap_failed) |                                                                 \
 	 OUTCOME_BIT(tunnel_malformed) | OUTCOME_BIT(unknown_instance) | OUTCOME_BIT(decap_failed) | \
 	 OUTCOME_BIT(slow_impossible) | OUTCOME_BIT(ecn_dropped) |                              \
 	 OUTCOME_BIT(tunnel_from_outside) | OUTCOME_BIT(foreign_destination))

@@ -44,6 +44,12 @@ class World : public ::testing::Test {
     EXPECT_EQ(difference(frame, answer.packet), "");
   }
 
+  void expect_dropped(const Bytes &frame, const std::string &outcome) {
+    const Answer answer = plane.xdp(frame);
+    EXPECT_EQ(answer.outcome, outcome);
+    EXPECT_EQ(answer.verdict, static_cast<uint32_t>(XDP_DROP));
+  }
+
   // The packet came out in a tunnel to the instance, byte for byte; returns the outer source port.
   uint16_t expect_forwarded(const Ip &packet, uint32_t csci_id, const std::string &outcome = "forwarded",
                             uint32_t cs_id = 1) {
