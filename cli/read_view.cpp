@@ -113,8 +113,8 @@ Result<v1::InstanceList> read_instances(const Tables &tables) {
       row.set_egress(maps::format_address(tables.paths()[instance.path].egress));
     row.set_state(state_name(instance));
     row.set_slot(slot);
-    row.set_packets(counter->packets);
-    row.set_bytes(counter->bytes);
+    row.set_packets(static_cast<int64_t>(counter->packets));
+    row.set_bytes(static_cast<int64_t>(counter->bytes));
     if (instance.service >= services.size()) continue;
     const auto &service = services[instance.service];
     if (!shares.contains(instance.service)) shares[instance.service] = ring_shares(tables, service);

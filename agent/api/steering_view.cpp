@@ -28,8 +28,8 @@ void add_counters(const Parts &parts, v1::InstanceStatus &out) {
   if (!out.slot() || !parts.tables) return;
   const auto counter = parts.tables->instance_counter(out.slot());
   if (!counter) return;
-  out.set_packets(counter->packets);
-  out.set_bytes(counter->bytes);
+  out.set_packets(static_cast<int64_t>(counter->packets));
+  out.set_bytes(static_cast<int64_t>(counter->bytes));
 }
 
 v1::InstanceStatus instance_of(const Parts &parts, const cmas::Candidate &c) {
@@ -53,7 +53,7 @@ v1::InstanceStatus instance_of(const Parts &parts, const cmas::Candidate &c) {
   return out;
 }
 
-// A C-SMA that is no C-PS knows its own site's rows.
+// A C-SMA that is no C-PS knows its own site's rows, and not what ingresses make of them.
 v1::InstanceStatus instance_of(const Parts &parts, const cmas::SiteRow &site_row) {
   const cmas::Row row = parts.service_metrics->table().advertised(site_row);
   v1::InstanceStatus out;
@@ -62,8 +62,11 @@ v1::InstanceStatus instance_of(const Parts &parts, const cmas::SiteRow &site_row
   out.set_csci_id(row.key.csci_id);
   out.set_gas(row.free());
   out.set_cost(row.cost);
-  out.set_computing_time_ms(-1);
-  out.set_network_delay_ms(-1);
+  for (auto set : {&v1::InstanceStatus::set_computing_time_ms, &v1::InstanceStatus::set_network_delay_ms,
+                   &v1::InstanceStatus::set_share})
+    (out.*set)(-1);
+  out.set_packets(-1);
+  out.set_bytes(-1);
   out.set_offered(row.offered);
   out.set_in_use(row.in_use);
   out.set_site(parts.config->service_metric_agent->site);

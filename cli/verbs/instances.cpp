@@ -23,7 +23,8 @@ std::string render(const v1::InstanceList &list, const Layout &layout) {
                row.cost() < 0 ? "-" : decimal(row.cost()), milliseconds(row.computing_time_ms()),
                milliseconds(row.network_delay_ms()),
                row.in_use() < 0 ? "-" : slots(row.in_use()) + "/" + slots(row.offered()), or_dash(row.site()),
-               or_dash(row.egress()), row.state(), percent(row.share()), si(row.packets())},
+               or_dash(row.egress()), row.state(), percent(row.share()),
+               row.packets() < 0 ? "-" : si(static_cast<uint64_t>(row.packets()))},
               row.state() == "dead");
   }
   return table.render(layout);

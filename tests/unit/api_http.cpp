@@ -335,6 +335,51 @@ TEST_F(Apis, agent_without_the_role_says_so) {
   EXPECT_EQ(ask("GET", "/v1/status").json["programming"], "");
 }
 
+// The C-SMA of site 2 with one row.
+class FakeServiceMetricAgent : public ServiceMetricAgent {
+ public:
+  FakeServiceMetricAgent() {
+    cmas::SiteRow row;
+    row.row.key = {1, 1};
+    row.row.offered = 3;
+    row.service_id = "AR1";
+    EXPECT_TRUE(table_.replace({row}));
+  }
+  void on_rows(std::function<void(const std::vector<cmas::SiteRow> &)>) override {}
+  void set_undeliverable(std::set<cmas::RowKey> instances) override { table_.withhold(std::move(instances)); }
+  const cmas::SiteTable &table() const override { return table_; }
+  uint64_t epoch() const override { return 1; }
+  std::vector<v1::SessionStatus> sessions() const override { return {}; }
+  std::string endpoint() const override { return "127.0.0.1:7443"; }
+  std::string trouble() const override { return ""; }
+  void stop() override {}
+
+ private:
+  cmas::SiteTable table_;
+};
+
+TEST_F(Apis, service_metric_agent_shows_its_rows_and_no_figure_that_only_ingresses_know) {
+  FakeServiceMetricAgent site;
+  loop_.run([&] {
+    config_.roles = {Role::kEgress, Role::kServiceMetricAgent};
+    auto &mine = config_.service_metric_agent.emplace();
+    mine.site = "site-2";
+    mine.egresses = {"f2"};
+    parts_.selector = nullptr;
+    parts_.service_metrics = &site;
+    operator_api_.reset();
+    operator_api_ = std::move(*OperatorApi::open(loop_.io(), folder_.file("o.sock"), parts_));
+  });
+  auto instance = ask("GET", "/v1/instances").json["instances"][0];
+  EXPECT_EQ(instance["offered"], 3);
+  EXPECT_EQ(instance["state"], "active");
+  for (const auto *unknown : {"computing_time_ms", "network_delay_ms", "share", "packets", "bytes"})
+    EXPECT_EQ(instance[unknown], -1) << unknown;
+  loop_.run([&] { site.set_undeliverable({{1, 1}}); });
+  instance = ask("GET", "/v1/instances").json["instances"][0];
+  EXPECT_EQ(instance["state"], "draining") << "as the ingresses are told";
+}
+
 TEST_F(Apis, bypass_is_refused_where_nothing_is_steered) {
   loop_.run([&] {
     config_.roles = {Role::kEgress};

@@ -94,7 +94,7 @@ v1::InstanceStatus instance(const char *service, uint32_t csci_id, const char *s
 TEST(CliRender, instances) {
   v1::InstanceList list;
   *list.add_instances() = instance("AR1", 1, "site-2", 0.75);
-  auto &unknown = *list.add_instances();  // as from the maps
+  auto &unknown = *list.add_instances();
   unknown.set_cs_id(2);
   unknown.set_csci_id(65535);
   unknown.set_gas(-1);
@@ -102,11 +102,13 @@ TEST(CliRender, instances) {
   unknown.set_cost(-1);
   unknown.set_computing_time_ms(-1);
   unknown.set_network_delay_ms(-1);
+  unknown.set_share(-1);
+  unknown.set_packets(-1);
   unknown.set_state("dead");
   EXPECT_EQ(render(list, {}),
             "SERVICE  CSCI-ID  GAS  COST  COMP ms  NET ms  IN USE  SITE    EGRESS  STATE   SHARE  PACKETS\n"
             "AR1            1    4   0.5     1.00    20.2   12/16  site-2  f2      active  75.0%    1.23M\n"
-            "CS-ID 2    65535    -     -        -       -       -  -       -       dead     0.0%        0\n");
+            "CS-ID 2    65535    -     -        -       -       -  -       -       dead        -        -\n");
 }
 
 TEST(CliRender, flows_shorten_ipv6_in_the_middle) {
