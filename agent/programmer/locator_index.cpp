@@ -84,21 +84,23 @@ std::string LocatorIndex::name_of(uint32_t owner) const {
   return subject(owner, it == names_.end() ? "CS-ID " + std::to_string(owner) : it->second);
 }
 
-Result<> LocatorIndex::check(uint32_t owner, const std::string &name, const maps::locator &rule) const {
-  auto it = chains_.find(key_of(rule));
-  if (it == chains_.end()) return done();
-  size_t others = 0;
-  for (const Owned &owned : it->second) {
+Result<> LocatorIndex::check(uint32_t owner, const std::string &name, const LocatorRules &rules,
+                             const maps::locator &rule) const {
+  const auto on_prefix = [&](const maps::locator &other) { return key_of(other) == key_of(rule); };
+  auto count = static_cast<size_t>(std::count_if(rules.begin(), rules.end(), on_prefix));
+  static const Chain kNone;
+  const auto it = chains_.find(key_of(rule));
+  for (const Owned &owned : it == chains_.end() ? kNone : it->second) {
     if (owned.owner == owner) continue;
-    ++others;
+    ++count;
     if (owned.rule.kind != maps::LOCATOR_SERVICE || rule.kind != maps::LOCATOR_SERVICE || conflict(owned.rule, rule))
       return Error{subject(owner, name) + " claims " + describe(rule) + ", which belongs to " + name_of(owned.owner),
                    "give the services different addresses, protocols or ports"};
   }
-  if (others + 1 > LOCATOR_CHAIN)
-    return Error{
-        subject(owner, name) + " claims " + describe(rule) + ", which has " + std::to_string(others) + " rules already",
-        "spread the services over more addresses"};
+  if (count > LOCATOR_CHAIN)
+    return Error{subject(owner, name) + " claims " + describe(rule) + ": with it " + std::to_string(count) +
+                     " locators have that prefix, packets are looked up among " + std::to_string(LOCATOR_CHAIN),
+                 "join port ranges, or spread the services over more addresses"};
   return done();
 }
 
@@ -139,7 +141,7 @@ void LocatorIndex::remove(uint32_t owner) {
 
 Result<> LocatorIndex::claim(uint32_t owner, const std::string &name, const LocatorRules &rules) {
   for (size_t i = 0; i < rules.size(); ++i) {
-    if (auto checked = check(owner, name, rules[i]); !checked) return checked;
+    if (auto checked = check(owner, name, rules, rules[i]); !checked) return checked;
     for (size_t j = 0; j < i; ++j)
       if (key_of(rules[i]) == key_of(rules[j]) && conflict(rules[i], rules[j]))
         return Error{"service " + name + " claims " + describe(rules[i]) + " twice", "remove one of the two locators"};

@@ -51,7 +51,7 @@ class LocatorIndex {
   using Chain = std::vector<Owned>;  // most specific rule first
 
   static Key key_of(const maps::locator &rule) { return {rule.length, rule.prefix.high, rule.prefix.low}; }
-  Result<> check(uint32_t owner, const std::string &name, const maps::locator &rule) const;
+  Result<> check(uint32_t owner, const std::string &name, const LocatorRules &rules, const maps::locator &rule) const;
   Result<> check_lengths(const std::string &name) const;
   void insert(uint32_t owner, const LocatorRules &rules);
   void remove(uint32_t owner);

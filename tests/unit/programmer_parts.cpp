@@ -91,6 +91,26 @@ TEST(locator_index, rules_that_overlap_in_part_conflict) {
   EXPECT_FALSE(index.claim(4, "fourth", {ports(80, 85, 0)}).ok()) << "wider in protocol, narrower in ports";
 }
 
+TEST(locator_index, a_prefix_takes_as_many_locators_as_packets_are_compared_with) {
+  LocatorIndex index;
+  const auto ports = [](uint16_t first, uint16_t count) {
+    LocatorRules rules(count, rule_for("10.99.0.1"));
+    for (uint16_t i = 0; i < count; ++i) {
+      rules[i].protocol = IPPROTO_TCP;
+      rules[i].port_min = rules[i].port_max = static_cast<uint16_t>(first + i);
+    }
+    return rules;
+  };
+  const auto too_many = index.claim(1, "first", ports(80, LOCATOR_CHAIN + 1));
+  ASSERT_FALSE(too_many.ok());
+  EXPECT_EQ(too_many.error().what,
+            "service first claims 10.99.0.1 tcp port 80: with it 17 locators have that prefix, packets are looked up "
+            "among 16");
+  ASSERT_TRUE(index.claim(1, "first", ports(80, LOCATOR_CHAIN - 1)).ok());
+  ASSERT_TRUE(index.claim(2, "second", ports(8000, 1)).ok());
+  EXPECT_FALSE(index.claim(3, "third", ports(9000, 1)).ok());
+}
+
 TEST(run_pool, joins_what_is_released) {
   RunPool pool(100);
   const auto a = pool.allocate(40), b = pool.allocate(40);
