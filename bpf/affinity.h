@@ -130,7 +130,7 @@ static __always_inline int resolve_slot(struct packet *p)
 	return p->path->state == PATH_RESOLVED || p->path->state == PATH_UNRESOLVED;
 }
 
-/* Sources that no host may have; asked for new flows only, so that none of them ever has an entry. */
+/* Sources that no host anywhere may have; asked for new flows only, so that none of them ever has an entry. */
 static __always_inline int is_martian(const struct packet *p)
 {
 	struct address source = source_of(p);
@@ -145,7 +145,7 @@ static __always_inline int is_martian(const struct packet *p)
 	       (!source.high && bpf_be64_to_cpu(source.low) <= 1);
 }
 
-/* A source that is this router's own: Linux drops such packets as martian. */
+/* A source that is this router's own or a broadcast address of its networks: Linux drops such packets as martian. */
 __noinline int is_own_address(const struct address *a)
 {
 	__u32 hash;
@@ -155,7 +155,7 @@ __noinline int is_own_address(const struct address *a)
 	hash = own_address_hash(*a);
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < OWN_ADDRESS_PROBES; i++) {
-		const struct address *own = AT(own_addresses, (hash + i) % MAX_OWN_ADDRESSES);
+		const struct address *own = AT(own_addresses, own_address_place(hash, i));
 
 		if (own->low == a->low && own->high == a->high)
 			return 1;

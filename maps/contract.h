@@ -22,14 +22,15 @@ namespace catsbpf::maps {
 
 /* Changes when any layout below changes; stands in `control` and is checked before any pinned map
  * is used. */
-#define CATSBPF_LAYOUT 2
+#define CATSBPF_LAYOUT 3
 
 /* Sizes of the fixed tables; the flow table and the ring pool are sized by the agent at load. */
 #define MAX_INTERFACES 256       /* open addressing by ifindex */
 #define INTERFACE_PROBES 8
 #define MAX_FURTHER_MACS 8       /* of one interface */
-#define MAX_OWN_ADDRESSES 1024   /* open addressing */
-#define OWN_ADDRESS_PROBES 8
+#define MAX_OWN_ADDRESSES 4096   /* in lines, two candidates per address */
+#define OWN_ADDRESS_LINE 4
+#define OWN_ADDRESS_PROBES (2 * OWN_ADDRESS_LINE)
 #define MAX_SERVICES 4096        /* records per view side */
 #define MAX_LOCATORS 32768       /* slots per view side, open addressing */
 #define LOCATOR_PROBES 8
@@ -140,11 +141,19 @@ CATSBPF_INLINE __u32 locator_hash(struct address a, __u32 length, __u64 seed)
 	return (__u32)(h >> 32);
 }
 
-/* ---- own_addresses: those of this host's interfaces. A packet that comes in from one is martian. ----
- * Found at (own_address_hash() + i) % MAX_OWN_ADDRESSES, i < OWN_ADDRESS_PROBES; all probes are read. Zero: free. */
+/* ---- own_addresses: those of this host's interfaces, and the broadcast addresses of their networks: no other host
+ * may have them, so a packet that comes in from one is martian ----
+ * Found at own_address_place(own_address_hash(), i), i < OWN_ADDRESS_PROBES; all probes are read. Zero: free. */
 CATSBPF_INLINE __u32 own_address_hash(struct address a)
 {
 	return locator_hash(a, 128, 0);
+}
+
+CATSBPF_INLINE __u32 own_address_place(__u32 hash, __u32 probe)
+{
+	__u32 line = probe < OWN_ADDRESS_LINE ? hash : hash >> 16;
+
+	return line % (MAX_OWN_ADDRESSES / OWN_ADDRESS_LINE) * OWN_ADDRESS_LINE + probe % OWN_ADDRESS_LINE;
 }
 
 /* Affinity: which bits of the tuple make a flow, and how long it lives without packets

@@ -38,7 +38,7 @@
 	OUTCOME(slow_sent, normal, "the tc program sent a packet counted as forwarded_slow or delivered_slow") \
 	OUTCOME(slow_failed, alarm, "the tc program could not send a packet counted as forwarded_slow or delivered_slow: dropped") \
 	OUTCOME(slow_impossible, alarm, "next hop unresolved and the driver carries no metadata to the tc program: dropped") \
-	OUTCOME(martian, normal, "for a service, but from an address that no host may have or that is this host's own, or in a frame to another host: passed to the kernel, which decides") \
+	OUTCOME(martian, normal, "for a service, but from an address that no other host may have (multicast, broadcast, this host's own, ...), or in a frame to another host: passed to the kernel, which decides") \
 	OUTCOME(ecn_dropped, normal, "congestion experienced on the way through the tunnel, sender not ECN-capable: dropped (RFC 6040)") \
 	OUTCOME(tunnel_from_outside, alarm, "tunnel packet to a forwarder's address from the client or service side, where no forwarder is: dropped") \
 	OUTCOME(foreign_destination, alarm, "tunnel packet whose inner destination is no address of the service that it names: dropped")

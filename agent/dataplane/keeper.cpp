@@ -64,7 +64,8 @@ Result<> Keeper::describe() {
       maps::ArrayOpener(pin_directory_).into(table_, "interfaces").into(own_addresses_, "own_addresses").result();
   if (!mapped) return mapped;
   if (auto described = describe_all(Others::kStay); !described) return described;
-  return describe_own_addresses();
+  if (auto described = describe_own_addresses(); !described) warn({described.error().what});
+  return done();
 }
 
 Result<> Keeper::describe_all(Others others) {
@@ -78,12 +79,12 @@ Result<> Keeper::describe_all(Others others) {
 }
 
 Result<> Keeper::describe_own_addresses() {
-  const auto found = netlink_->addresses();
+  const auto found = netlink_->own_addresses();
   if (!found) return found.error();
   std::vector<maps::address> own;
   for (const IpAddress &address : *found)
     if (const auto parsed = maps::parse_address(format_ip(address))) own.push_back(*parsed);
-  return put_own_addresses(own_addresses_.span(), own);
+  return put_own_addresses(own_addresses_.span(), std::move(own));
 }
 
 int Keeper::program(const char *name) const { return bpf_program__fd(bpf_object__find_program_by_name(object_, name)); }
@@ -171,10 +172,14 @@ void Keeper::mend() {
   if (auto described = describe_own_addresses(); !described) wrong.push_back(described.error().what);
   for (Attachment &attachment : attachments_) mend_interface(attachment, wrong);
   if (auto pinned = mend_pins(); !pinned) wrong.push_back(pinned.error().what);
+  warn(std::move(wrong));
+  take_libbpf_messages();  // "no such filter" and the like are no news
+}
+
+void Keeper::warn(std::vector<std::string> wrong) {
   for (const std::string &text : wrong)
     if (std::find(warnings_.begin(), warnings_.end(), text) == warnings_.end()) log::warn("{}", text);
   warnings_ = std::move(wrong);
-  take_libbpf_messages();  // "no such filter" and the like are no news
 }
 
 void Keeper::take_off_others() {

@@ -25,7 +25,8 @@ class Keeper {
  public:
   // Finds the interfaces (all must exist), makes and locks the pin directory.
   Result<> open(const DataplaneOptions &options);
-  // Writes the maps `interfaces` and `own_addresses`, which are pinned by now.
+  // Writes the maps `interfaces` and `own_addresses`, which are pinned by now. Own addresses that find no place there
+  // are a warning.
   Result<> describe();
   // Attaches and pins. `object` outlives the keeper.
   Result<> put_in_place(bpf_object *object);
@@ -55,6 +56,7 @@ class Keeper {
   void find_interface(Attachment &attachment);
   void mend_interface(Attachment &attachment, std::vector<std::string> &wrong);
   Result<> mend_pins();
+  void warn(std::vector<std::string> wrong);  // what is wrong now; logged where it was not before
   std::vector<Pin> pins() const;
   int program(const char *name) const;
 

@@ -2,12 +2,15 @@
 #include "agent/dataplane/own_address_table.h"
 
 #include <algorithm>
-
-#include "maps/tables.h"
+#include <tuple>
 
 namespace catsbpf::agent {
 
 namespace {
+
+bool before(const maps::address &a, const maps::address &b) {
+  return std::tie(a.high, a.low) < std::tie(b.high, b.low);
+}
 
 bool same(const maps::address &a, const maps::address &b) { return a.high == b.high && a.low == b.low; }
 
@@ -19,31 +22,38 @@ void write(maps::address &entry, const maps::address &address) {
   __atomic_store_n(&entry.low, address.low, __ATOMIC_RELEASE);
 }
 
-// False: all its probes are others'.
+// Into the emptier of its two lines. False: both are full of others.
 bool put(std::span<maps::address> table, const maps::address &address) {
-  maps::address *free = nullptr;
+  const uint32_t hash = maps::own_address_hash(address);
+  struct {
+    maps::address *free = nullptr;
+    int room = 0;
+  } lines[OWN_ADDRESS_PROBES / OWN_ADDRESS_LINE];
   for (uint32_t probe = 0; probe < OWN_ADDRESS_PROBES; ++probe) {
-    maps::address &entry = table[(maps::own_address_hash(address) + probe) % table.size()];
+    maps::address &entry = table[maps::own_address_place(hash, probe)];
+    auto &line = lines[probe / OWN_ADDRESS_LINE];
     if (same(entry, address)) return true;
-    if (is_free(entry) && !free) free = &entry;
+    if (!is_free(entry)) continue;
+    line.free = &entry;
+    ++line.room;
   }
-  if (free) write(*free, address);
-  return free;
+  const auto &emptier = lines[1].room > lines[0].room ? lines[1] : lines[0];
+  if (emptier.free) write(*emptier.free, address);
+  return emptier.free;
 }
 
 }  // namespace
 
-Result<> put_own_addresses(std::span<maps::address> table, const std::vector<maps::address> &own) {
+Result<> put_own_addresses(std::span<maps::address> table, std::vector<maps::address> own) {
+  std::sort(own.begin(), own.end(), before);
   for (maps::address &entry : table)
-    if (!is_free(entry) && std::none_of(own.begin(), own.end(), [&](const auto &a) { return same(a, entry); }))
-      write(entry, {});
-  Result<> result = done();
-  for (const maps::address &address : own)
-    if (!put(table, address))
-      result = Error{"no place for " + maps::format_address(address) + " among the " + std::to_string(own.size()) +
-                         " addresses of this host",
-                     "packets that come in from it are steered, not dropped as martian"};
-  return result;
+    if (!is_free(entry) && !std::binary_search(own.begin(), own.end(), entry, before)) write(entry, {});
+  bool all = true;
+  for (const maps::address &address : own) all = put(table, address) && all;
+  if (all) return done();
+  return Error{
+      "this host has more addresses than the map own_addresses has room for: packets that come in from one without a "
+      "place there are steered, not taken for martian"};
 }
 
 }  // namespace catsbpf::agent

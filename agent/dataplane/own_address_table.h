@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Contents of the map `own_addresses`. In: this host's addresses. Out: the table has them, and no others, while
-// packets look at it.
+// Contents of the map `own_addresses`. In: this host's addresses and the broadcast addresses of its networks. Out: the
+// table has them, and no others, while packets look at it.
 #pragma once
 
 #include <span>
@@ -11,7 +11,7 @@
 
 namespace catsbpf::agent {
 
-// Says which found no place; all others are in the table.
-Result<> put_own_addresses(std::span<maps::address> table, const std::vector<maps::address> &own);
+// `table` has MAX_OWN_ADDRESSES entries. Fails when some found no place; all others are in the table then.
+Result<> put_own_addresses(std::span<maps::address> table, std::vector<maps::address> own);
 
 }  // namespace catsbpf::agent

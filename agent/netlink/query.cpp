@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <linux/if.h>
+#include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/pkt_sched.h>
@@ -76,6 +77,24 @@ Result<Link> link_of(nlmsghdr *answer) {
       kind[IFLA_INFO_KIND])
     link.kind = text_of(kind[IFLA_INFO_KIND]);
   return link;
+}
+
+// As for the kernel: while duplicate address detection goes on (unless the operator is optimistic) and after it found
+// another host, an IPv6 address is not local.
+bool is_proven(const ifaddrmsg &entry, const Attributes &attributes) {
+  const uint32_t flags = attributes[IFA_FLAGS] ? nla_get_u32(attributes[IFA_FLAGS]) : entry.ifa_flags;
+  if (flags & IFA_F_DADFAILED) return false;
+  return !(flags & IFA_F_TENTATIVE) || flags & IFA_F_OPTIMISTIC;
+}
+
+// The one that is configured, and the network's last address, which the kernel takes for one in any case.
+void add_broadcasts(const ifaddrmsg &entry, const Attributes &attributes, std::vector<IpAddress> &addresses) {
+  constexpr int kNoBroadcast = 31;  // point to point (RFC 3021), or a host by itself
+  if (attributes[IFA_BROADCAST]) addresses.push_back(address_of(attributes[IFA_BROADCAST]));
+  if (!attributes[IFA_ADDRESS] || entry.ifa_prefixlen >= kNoBroadcast) return;
+  const uint32_t last = nla_get_u32(attributes[IFA_ADDRESS]) | htonl(~0U >> entry.ifa_prefixlen);
+  const auto *bytes = reinterpret_cast<const uint8_t *>(&last);
+  addresses.push_back({{bytes, bytes + sizeof last}});
 }
 
 // Sends, and hands each answer of type `type` to `take`. Negative: the kernel's refusal.
@@ -202,7 +221,7 @@ Result<std::vector<Link>> NetlinkQuery::links() {
   return Error{std::string("cannot list the links: ") + nl_geterror(refused)};
 }
 
-Result<std::vector<IpAddress>> NetlinkQuery::addresses() {
+Result<std::vector<IpAddress>> NetlinkQuery::own_addresses() {
   int refused = 0;
   for (int attempt = 0; attempt < kListAttempts; ++attempt) {
     ifaddrmsg header{};
@@ -212,9 +231,12 @@ Result<std::vector<IpAddress>> NetlinkQuery::addresses() {
     refused = ask(socket_.get(), message.get(), RTM_NEWADDR, [&](nlmsghdr *answer) {
       Attributes attributes;
       if (!parse<ifaddrmsg>(answer, attributes)) return;
+      const auto *entry = static_cast<const ifaddrmsg *>(nlmsg_data(answer));
+      if (!is_proven(*entry, attributes)) return;
       // Of a point-to-point link IFA_ADDRESS is the other end's.
       const nlattr *own = attributes[IFA_LOCAL] ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS];
       if (own) addresses.push_back(address_of(own));
+      if (entry->ifa_family == AF_INET) add_broadcasts(*entry, attributes, addresses);
     });
     if (refused >= 0) return addresses;
   }

@@ -58,8 +58,10 @@ class NetlinkQuery {
   Result<std::optional<Route>> route(const IpAddress &destination);
   Result<std::optional<Link>> link(uint32_t ifindex);
   Result<std::vector<Link>> links();
-  // Of all interfaces of this network namespace.
-  Result<std::vector<IpAddress>> addresses();
+  // Those that are this host's alone, on all interfaces of this network namespace, and the broadcast addresses of their
+  // networks; one may be told more than once. An IPv6 address that another host may have (duplicate address detection
+  // goes on, or found one) is not among them.
+  Result<std::vector<IpAddress>> own_addresses();
   std::optional<Neighbour> neighbour(uint32_t ifindex, const IpAddress &address);
   // Asks the kernel to resolve the neighbour and to keep it so (from 5.16), or for once (before). A fixed one is
   // left as it is: the kernel would forget its MAC.

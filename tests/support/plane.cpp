@@ -238,9 +238,10 @@ void Plane::interface_macs(const Bytes &mac, const std::vector<Bytes> &further, 
 void Plane::own_addresses(const std::vector<std::string> &addresses) {
   std::fill(own_addresses_.begin(), own_addresses_.end(), maps::address{});
   for (const std::string &address : addresses) {
-    uint32_t at = maps::own_address_hash(address_of(address)) % MAX_OWN_ADDRESSES;
-    while (own_addresses_[at].low) at = (at + 1) % MAX_OWN_ADDRESSES;
-    own_addresses_[at] = address_of(address);
+    const maps::address own = address_of(address);
+    uint32_t probe = 0;
+    while (own_addresses_[maps::own_address_place(maps::own_address_hash(own), probe)].low) ++probe;
+    own_addresses_[maps::own_address_place(maps::own_address_hash(own), probe)] = own;
   }
 }
 
