@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* icmp: a packet too large for its path in, "fragmentation needed" (RFC 1191) or "packet too big"
- * (RFC 4443) to its sender out, by the interface that it came from. Global subprograms: verified
- * once, never on the established path. */
+ * (RFC 4443) to its sender out, by the interface that it came from, at a limited rate (RFC
+ * 1812 section 4.3.2.8, RFC 4443 section 2.4 (f)). Global subprograms: verified once, never on the
+ * established path. */
 #ifndef CATSBPF_BPF_ICMP_H
 #define CATSBPF_BPF_ICMP_H
 
@@ -22,6 +23,25 @@ struct icmp_header {
 	__be16 checksum;
 	__be32 value; /* IPv4: next-hop MTU in the lower half; IPv6: MTU */
 };
+
+/* Takes one answer out of this CPU's bucket, if there is one. */
+static __always_inline int may_answer(void)
+{
+	__u64 now = bpf_jiffies64() * ICMP_ERRORS_PER_SECOND, cost = control.hz;
+	__u64 full = now - ICMP_ERRORS_BURST * cost;
+	struct icmp_budget *budget;
+	__u32 zero = 0;
+
+	budget = bpf_map_lookup_elem(&icmp_budget, &zero);
+	if (!budget)
+		return 0;
+	if (budget->spent < full)
+		budget->spent = full;
+	if (budget->spent + cost > now)
+		return 0;
+	budget->spent += cost;
+	return 1;
+}
 
 /* Room for `headers` bytes between Ethernet and IP header; the frame cut behind `quote` bytes of the
  * packet; Ethernet addresses swapped. */
@@ -57,7 +77,7 @@ __noinline int answer_frag_needed(struct xdp_md *context, __u32 mtu)
 	struct iphdr *ip;
 	void *data;
 
-	if (!IPV4_OF(control.icmp_source4.low) ||
+	if (!IPV4_OF(control.icmp_source4.low) || !may_answer() ||
 	    make_room(context, sizeof(*ip) + ICMP_BYTES, QUOTE4, bpf_htons(ETH_P_IP)))
 		return -1;
 	data = (void *)(long)context->data;
@@ -98,7 +118,7 @@ __noinline int answer_packet_too_big(struct xdp_md *context, __u32 mtu)
 	__u32 sum = 0;
 	void *data;
 
-	if ((!control.icmp_source6.high && !control.icmp_source6.low) ||
+	if ((!control.icmp_source6.high && !control.icmp_source6.low) || !may_answer() ||
 	    make_room(context, sizeof(*ip) + ICMP_BYTES, QUOTE6, bpf_htons(ETH_P_IPV6)))
 		return -1;
 	data = (void *)(long)context->data;

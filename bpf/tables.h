@@ -84,6 +84,7 @@ PER_CPU_ARRAY(outcomes, OUTCOME_COUNT, struct counter);
 PER_CPU_ARRAY(instance_counters, MAX_INSTANCES, struct counter);
 PER_CPU_ARRAY(delivery_counters, MAX_DELIVERIES, struct counter);
 PER_CPU_ARRAY(flow_counters, 1, struct flow_counters);
+PER_CPU_ARRAY(icmp_budget, 1, struct icmp_budget);
 
 /* Set by the loader before load. */
 const volatile __u32 flow_line_mask = DEFAULT_FLOW_LINES - 1; /* flows' max_entries - 1, a power of two - 1 */

@@ -39,6 +39,7 @@ constexpr Known kKnown[] = {
     {"flow_counters", decoders::flow_counters, "inserted expired displaced moved refused raced"},
     {"instance_counters", decoders::instance_counters, "slot packets bytes"},
     {"delivery_counters", decoders::delivery_counters, "index packets bytes"},
+    {"icmp_budget", decoders::icmp_budget, "cpu spent"},
 };
 
 std::vector<GridColumn> columns_of(const char *text) {

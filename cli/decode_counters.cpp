@@ -98,4 +98,11 @@ Result<> delivery_counters(const Tables &tables, Rows &rows) {
   return done();
 }
 
+Result<> icmp_budget(const Tables &tables, Rows &rows) {
+  const auto budgets = tables.icmp_budgets();
+  if (!budgets) return budgets.error();
+  for (std::size_t cpu = 0; cpu < budgets->size(); ++cpu) rows.add({uint64_t{cpu}, (*budgets)[cpu].spent});
+  return done();
+}
+
 }  // namespace catsbpf::cli::decoders

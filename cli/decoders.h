@@ -53,5 +53,6 @@ Result<> outcomes(const Tables &tables, Rows &rows);
 Result<> flow_counters(const Tables &tables, Rows &rows);
 Result<> instance_counters(const Tables &tables, Rows &rows);
 Result<> delivery_counters(const Tables &tables, Rows &rows);
+Result<> icmp_budget(const Tables &tables, Rows &rows);
 
 }  // namespace catsbpf::cli::decoders

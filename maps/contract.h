@@ -361,6 +361,15 @@ struct flow_counters {           /* one entry */
 	__u64 raced;             /* lost against another CPU's insert of the same flow */
 };
 
+/* ---- icmp_budget: one entry per CPU: a token bucket for the ICMP errors that the data plane makes ----
+ * Its unit is a part of a jiffy: a jiffy has ICMP_ERRORS_PER_SECOND of them, an answer costs control.hz. */
+#define ICMP_ERRORS_PER_SECOND 1000 /* as the kernel's icmp_msgs_per_sec */
+#define ICMP_ERRORS_BURST 50        /* as the kernel's icmp_msgs_burst */
+struct icmp_budget {
+	__u64 spent;             /* the time until which answers are paid for */
+};
+CATSBPF_ASSERT(sizeof(struct icmp_budget) == 8, "icmp_budget");
+
 /* ---- XDP metadata: what the XDP program tells the tc program about a packet it could not send ---- */
 #define SLOW_MAGIC 0xca75510eu
 struct slow_mark {

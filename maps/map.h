@@ -175,12 +175,18 @@ class Hash {
 // The values of all possible CPUs of one element of a per-CPU array of `T`, which is made of uint64_t only.
 int possible_cpus();
 template <class T>
-Result<T> sum_over_cpus(const Map &map, uint32_t index) {
+Result<std::vector<T>> values_by_cpu(const Map &map, uint32_t index) {
   static_assert(sizeof(T) % 8 == 0);
   std::vector<T> values(possible_cpus());
   if (auto read = map.read(&index, values.data()); !read) return read.error();
+  return values;
+}
+template <class T>
+Result<T> sum_over_cpus(const Map &map, uint32_t index) {
+  const auto values = values_by_cpu<T>(map, index);
+  if (!values) return values.error();
   std::array<uint64_t, sizeof(T) / 8> sum{}, words;
-  for (const T &value : values) {
+  for (const T &value : *values) {
     std::memcpy(words.data(), &value, sizeof value);
     for (size_t i = 0; i < words.size(); ++i) sum[i] += words[i];
   }

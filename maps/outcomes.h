@@ -26,7 +26,7 @@
 	OUTCOME(no_instance, alarm, "the service has no instance that may take a new flow: passed to plain routing") \
 	OUTCOME(path_down, alarm, "the flow's instance or path is dead and no other instance is left, so the flow waits: dropped") \
 	OUTCOME(packet_too_big, normal, "larger than the path's MTU allows: answered with fragmentation needed or packet too big") \
-	OUTCOME(packet_too_big_dropped, alarm, "larger than the path's MTU allows and no answer could be made: dropped") \
+	OUTCOME(packet_too_big_dropped, alarm, "larger than the path's MTU allows, and no answer could be made or too many a second were asked for: dropped") \
 	OUTCOME(encap_failed, alarm, "no headroom for the outer header: dropped") \
 	OUTCOME(tunnel_not_ours, normal, "tunnel packet to our address without our option or VNI: passed untouched") \
 	OUTCOME(tunnel_unknown_peer, alarm, "tunnel packet to our address from an address that is no known forwarder: passed untouched") \

@@ -13,10 +13,10 @@ namespace catsbpf::maps {
 namespace {
 
 constexpr const char *kMapNames[] = {
-    "control",      "secret",       "interfaces", "own_addresses", "view_headers",      "locators",
-    "services",     "rings",        "instances",  "paths",         "deliveries",        "sessions",
-    "flows",        "flow_records", "sweep",      "outcomes",      "instance_counters", "delivery_counters",
-    "flow_counters"};
+    "control",       "secret",       "interfaces", "own_addresses", "view_headers",      "locators",
+    "services",      "rings",        "instances",  "paths",         "deliveries",        "sessions",
+    "flows",         "flow_records", "sweep",      "outcomes",      "instance_counters", "delivery_counters",
+    "flow_counters", "icmp_budget"};
 
 Result<Map> open_map(const std::string &directory, const char *name) {
   return Map::open_pinned(map_pin(directory, name), Access::kReadOnly);
@@ -85,6 +85,12 @@ class PinnedTables final : public Tables {
     auto map = open_map(directory_, "flow_counters");
     if (!map) return map.error();
     return sum_over_cpus<struct flow_counters>(*map, 0);
+  }
+
+  Result<std::vector<struct icmp_budget>> icmp_budgets() const override {
+    auto map = open_map(directory_, "icmp_budget");
+    if (!map) return map.error();
+    return values_by_cpu<struct icmp_budget>(*map, 0);
   }
 
   Result<std::vector<MapInfo>> maps() const override;

@@ -43,6 +43,8 @@ class Tables {
   virtual Result<struct counter> delivery_counter(uint32_t index) const = 0;
   virtual Result<struct flow_counters> flow_counters() const = 0;
 
+  virtual Result<std::vector<struct icmp_budget>> icmp_budgets() const = 0;  // [CPU]
+
   // All pinned maps: name, type, entries, bytes of memory; for `catsbpf map`.
   struct MapInfo {
     std::string name, type;

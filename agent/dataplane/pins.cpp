@@ -76,6 +76,7 @@ std::string loss_of(const std::string &map) {
   if (map == "secret") return "flows begin anew: their entries are not found under a new secret";
   if (map == "flow_records") return "flows go on, but their addresses and counts are forgotten";
   if (map == "sessions") return "granted requests steer nothing until they are programmed again";
+  if (map == "icmp_budget") return "answers to packets that are too big begin with a whole burst";
   if (map == "outcomes" || map.ends_with("_counters")) return "its counts begin at 0";
   return "what it says is programmed again";
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packets too large for the path: answered, never lost in silence.
+#include <sched.h>
+
 #include "tests/prog/world.h"
 
 namespace catsbpf::test {
@@ -78,6 +80,26 @@ TEST_F(Mtu, ipv6_is_never_told_less_than_its_minimum) {
   EXPECT_EQ(plane.xdp(from_client(ip(sized(1281, true)))).outcome, "packet_too_big");
   EXPECT_EQ(read32(plane.xdp(from_client(ip(sized(1281, true)))).packet, 14 + 40 + 4), 1280u);
   EXPECT_EQ(plane.xdp(from_client(ip(sized(1280, true)))).outcome, "packet_too_big_dropped");
+}
+
+// By a clock of so many ticks a second that the bucket does not fill while the test looks.
+TEST_F(Mtu, more_answers_than_the_burst_are_dropped_until_time_has_passed) {
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  CPU_ZERO(&one);
+  CPU_SET(sched_getcpu(), &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);  // a bucket is a CPU's
+  const uint32_t hz = plane.control().hz;
+  plane.control().hz = 1'000'000'000;
+  for (int i = 0; i < ICMP_ERRORS_BURST; ++i)
+    EXPECT_EQ(plane.xdp(from_client(ip(sized(1449, i % 2)))).outcome, "packet_too_big") << i;
+  for (const bool v6 : {false, true}) expect_dropped(from_client(ip(sized(1449, v6))), "packet_too_big_dropped");
+  expect_forwarded(sized(1448), 1);
+  plane.control().hz = hz;
+  for (const uint64_t now = plane.jiffies(); plane.jiffies() <= now;) {
+  }
+  EXPECT_EQ(plane.xdp(from_client(ip(sized(1449)))).outcome, "packet_too_big");
+  sched_setaffinity(0, sizeof before, &before);
 }
 
 }  // namespace

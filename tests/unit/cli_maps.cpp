@@ -269,7 +269,7 @@ TEST(CliMaps, every_map_but_the_secret_can_be_decoded) {
   tables.sessions_.push_back({{*maps::parse_address("10.1.0.2"), 1, 0}, {1, 7, 2, {}}});
   for (const char *name : {"control", "interfaces", "own_addresses", "view_headers", "locators", "services", "rings",
                            "instances", "paths", "deliveries", "sessions", "flows", "flow_records", "sweep", "outcomes",
-                           "flow_counters", "instance_counters", "delivery_counters"}) {
+                           "flow_counters", "instance_counters", "delivery_counters", "icmp_budget"}) {
     const auto grid = decode_map(tables, name, 0);
     ASSERT_TRUE(grid.ok()) << name;
     ASSERT_FALSE(grid->rows.empty()) << name;

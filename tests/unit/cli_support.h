@@ -58,6 +58,7 @@ struct FakeTables : maps::Tables {
     return maps::counter{index * 7, index * 700};
   }
   Result<maps::flow_counters> flow_counters() const override { return maps::flow_counters{9, 8, 7, 6, 5, 4}; }
+  Result<std::vector<maps::icmp_budget>> icmp_budgets() const override { return std::vector<maps::icmp_budget>{{4}}; }
   Result<std::vector<MapInfo>> maps() const override {
     return std::vector<MapInfo>{{"flows", "array", 4, 64, 2, 4096}};
   }
