@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <fstream>
 
 #include "maps/contract.h"
@@ -34,6 +35,13 @@ std::string map_type_name(uint32_t type) {
 std::string describe(const MapShape &shape) {
   return map_type_name(shape.type) + ", key " + std::to_string(shape.key_bytes) + ", value " +
          std::to_string(shape.value_bytes) + ", " + std::to_string(shape.entries) + " entries";
+}
+
+std::string describe(const MapShape &shape, const MapShape &other) {
+  if (shape.flags == other.flags) return describe(shape);
+  char flags[16];
+  std::snprintf(flags, sizeof flags, "%#x", shape.flags);
+  return describe(shape) + ", flags " + flags;
 }
 
 Result<Map> Map::open_pinned(const std::string &path, Access access) {

@@ -38,6 +38,8 @@ struct MapShape {
 };
 // "array, key 4, value 64, 8192 entries".
 std::string describe(const MapShape &shape);
+// With ", flags 0x400" where those of `other` differ.
+std::string describe(const MapShape &shape, const MapShape &other);
 // "array", "percpu_array", "hash", ... ; "type 99" for one that has no name here.
 std::string map_type_name(uint32_t type);
 

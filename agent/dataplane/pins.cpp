@@ -165,9 +165,9 @@ Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory)
       declared.entries = found->shape().entries;
     }
     if (!(declared == found->shape()))
-      return Error{"map " + name + " pinned at " + pin_directory + " is " + maps::describe(found->shape()) +
+      return Error{"map " + name + " pinned at " + pin_directory + " is " + maps::describe(found->shape(), declared) +
                        ", this catsbpfd (layout " + std::to_string(CATSBPF_LAYOUT) + ") needs " +
-                       maps::describe(declared),
+                       maps::describe(declared, found->shape()),
                    maps::kOtherPinsHint};
     pinned.emplace_back(map, std::move(*found));
   }

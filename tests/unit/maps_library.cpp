@@ -32,6 +32,13 @@ TEST(addresses, ipv4_lives_in_the_mapped_prefix) {
     EXPECT_FALSE(parse_address(wrong)) << wrong;
 }
 
+TEST(shapes, say_their_flags_where_they_differ) {
+  const MapShape mapped{BPF_MAP_TYPE_ARRAY, 4, 64, 7, BPF_F_MMAPABLE}, plain{BPF_MAP_TYPE_ARRAY, 4, 64, 7, 0};
+  EXPECT_EQ(describe(mapped, mapped), "array, key 4, value 64, 7 entries");
+  EXPECT_EQ(describe(mapped, plain), "array, key 4, value 64, 7 entries, flags 0x400");
+  EXPECT_EQ(describe(plain, mapped), "array, key 4, value 64, 7 entries, flags 0");
+}
+
 TEST(jiffies, begin_five_minutes_before_they_wrap) {
   EXPECT_EQ(estimate_jiffies(0, 250), (1ULL << 32) - 75'000);
   EXPECT_EQ(estimate_jiffies(300'000'000'000ULL, 1000), 1ULL << 32);
