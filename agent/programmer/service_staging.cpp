@@ -4,6 +4,7 @@
 
 #include "agent/programmer/service_table.h"
 #include "agent/programmer/translate.h"
+#include "util/log.h"
 
 namespace catsbpf::agent {
 
@@ -17,6 +18,18 @@ struct ServiceTable::Staging {
   Run run;
   bool new_run = false;
 };
+
+namespace {
+
+// Both say the same of what a flow is.
+bool same_flows(maps::service_record a, const maps::service_record &b) {
+  a.ring_first = b.ring_first;
+  a.ring_slots = b.ring_slots;
+  a.timeout = b.timeout;
+  return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+}  // namespace
 
 bool ServiceTable::stage(bool retry) {
   std::set<uint32_t> todo;
@@ -190,6 +203,9 @@ void ServiceTable::commit(Service &service, Staging &staging) {
     if (service.run.lines > 0) left_runs_.push_back({cs_id, service.run});
     service.run = staging.run;
   }
+  if (service.staged && !staging.instances.empty() && !same_flows(staging.record, service.record))
+    log::warn("affinity changed service={} cs_id={}: its established flows are placed anew", service.wanted->service_id,
+              cs_id);
   staging.record.ring_first = service.run.first;
   staging.record.ring_slots = static_cast<uint32_t>(staging.ring.size());
   if (!service.staged || std::memcmp(&staging.record, &service.record, sizeof staging.record) != 0) {
