@@ -28,6 +28,7 @@ struct DataplaneOptions {
   uint32_t flow_entries = 1 << 19;  // rounded up to a power of two; pins of another size stay as they are
   uint32_t ring_lines = 1 << 17;    // pool of 64-byte lines; the same
   std::vector<InterfaceOptions> interfaces;
+  std::string tunnel_address;  // IPv4, on an interface of this host; "": none
   std::chrono::milliseconds lock_patience = kLockPatience;
 };
 
@@ -94,8 +95,9 @@ class Dataplane {
 
 // Opens or creates the pinned maps and programs, takes the pin directory's lock (one agent per pin directory,
 // whatever its state directory; waits for the end of one that was killed, names one that lives), replaces the
-// programs, attaches them, arms the sweep. Refuses pins of another layout, naming both, without touching them or
-// the traffic. On failure what this call made is gone, and what an earlier agent left is in force.
+// programs, attaches them, arms the sweep. Refuses pins of another layout, naming both, and a tunnel address that this
+// host does not have, without touching pins or traffic. On failure what this call made is gone, and what an earlier
+// agent left is in force.
 Result<std::unique_ptr<Dataplane>> open_kernel_dataplane(const DataplaneOptions &options);
 
 // Detaches and unpins everything below `pin_directory`: on purpose only (`catsbpfd --uninstall`). Run in

@@ -7,6 +7,7 @@
 
 #include "agent/dataplane/attach.h"
 #include "agent/dataplane/features.h"
+#include "agent/dataplane/host_address.h"
 #include "agent/dataplane/own_address_table.h"
 #include "agent/dataplane/pins.h"
 #include "agent/dataplane/place.h"
@@ -51,12 +52,25 @@ Result<> Keeper::open(const DataplaneOptions &options) {
                    "see `ip link`; `interfaces` in the configuration names it"};
     attachments_.push_back({interface, ifindex, {}});
   }
+  tunnel_address_ = options.tunnel_address;
+  if (auto had = check_tunnel_address(); !had) return had;
   if (auto made = make_pin_directory(pin_directory_); !made) return made;
   auto lock = lock_pin_directory(pin_directory_, options.lock_patience);
   if (!lock) return lock.error();
   lock_ = std::move(*lock);
   first_ = pins_nothing(pin_directory_);
   return done();
+}
+
+Result<> Keeper::check_tunnel_address() const {
+  if (tunnel_address_.empty()) return done();
+  const auto had = host_has(tunnel_address_);
+  if (!had) return had.error();
+  if (*had) return done();
+  return Error{
+      "tunnel address " + tunnel_address_ + " is on no interface of this host: what peers send to it does not arrive",
+      "give it to one, as by `ip address add " + tunnel_address_ +
+          "/32 dev lo`, or write an address of this host into `tunnel.address` in the configuration"};
 }
 
 Result<> Keeper::describe() {
@@ -170,6 +184,7 @@ void Keeper::mend() {
   if (!std::exchange(settled_, true)) take_off_others();
   if (auto described = describe_all(Others::kGo); !described) wrong.push_back(described.error().what);
   if (auto described = describe_own_addresses(); !described) wrong.push_back(described.error().what);
+  if (auto had = check_tunnel_address(); !had) wrong.push_back(text_of(had.error()));
   for (Attachment &attachment : attachments_) mend_interface(attachment, wrong);
   if (auto pinned = mend_pins(); !pinned) wrong.push_back(pinned.error().what);
   warn(std::move(wrong));

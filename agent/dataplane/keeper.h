@@ -23,7 +23,7 @@ namespace catsbpf::agent {
 
 class Keeper {
  public:
-  // Finds the interfaces (all must exist), makes and locks the pin directory.
+  // Finds the interfaces and the tunnel address (all must exist), makes and locks the pin directory.
   Result<> open(const DataplaneOptions &options);
   // Writes the maps `interfaces` and `own_addresses`, which are pinned by now. Own addresses that find no place there
   // are a warning.
@@ -48,6 +48,7 @@ class Keeper {
     std::string path;
     int fd;
   };
+  Result<> check_tunnel_address() const;
   Result<> describe_all(Others others);
   Result<> describe_own_addresses();
   Result<> put_in_place(Attachment &attachment, Fd held);
@@ -60,7 +61,7 @@ class Keeper {
   std::vector<Pin> pins() const;
   int program(const char *name) const;
 
-  std::string pin_directory_;
+  std::string pin_directory_, tunnel_address_;
   Fd lock_;
   bool first_ = false;    // nothing was pinned before
   bool settled_ = false;  // the start is complete

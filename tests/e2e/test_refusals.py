@@ -146,11 +146,11 @@ def interface_without_native_xdp_is_named_with_the_way_out(e2e):
 
 
 def cannot_listen(value):
-    """Found out after the data plane is in place: no interface has that address."""
+    """Found out after the data plane is in place: no interface has that address, no socket can be there."""
     if "path_selector" in value:
         value["path_selector"]["listen"] = "192.0.2.1:7900"
     else:
-        value["tunnel"]["address"] = "192.0.2.1"
+        value["operator_socket"] = "/proc/catsbpfd.sock"
 
 
 @test
@@ -165,12 +165,22 @@ def first_start_that_fails_late_leaves_nothing(e2e):
     agent.stop()
     e2e.run("f3", ["catsbpfd", "--config", real, "--uninstall"])
     said = refused(e2e, "f3", configuration(e2e, "f3", cannot_listen))
-    assert "192.0.2.1" in said, said
+    assert "/proc/catsbpfd.sock" in said, said
     assert not e2e.lab.pins("f3").exists()
     assert "xdp" not in e2e.run("f3", ["ip", "link"]).stdout
     assert "clsact" not in e2e.run("f3", ["tc", "qdisc"]).stdout
     agent.start()
     ready.cats(e2e.lab)
+
+
+@test
+def tunnel_address_of_another_host_is_refused_and_traffic_goes_on(e2e):
+    """As the outer source it would cut all tunnels, silently at this end."""
+    def change(value):
+        value["tunnel"]["address"] = "192.0.2.1"
+    for node in ("f1", "f3"):
+        said = restart_refused(e2e, node, configuration(e2e, node, change))
+        assert "tunnel address 192.0.2.1 is on no interface of this host" in said and "hint:" in said, said
 
 
 def own_certificate(e2e, uri):
