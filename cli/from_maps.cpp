@@ -15,6 +15,11 @@ bool in_use(const maps::instance &instance) {
          instance.state == maps::INSTANCE_DEAD;
 }
 
+bool is_ingress(const maps::Tables &tables) {
+  return std::ranges::any_of(tables.interfaces(), [](const auto &i) { return i.sides & maps::SIDE_CLIENT; }) ||
+         std::ranges::any_of(tables.instances(), in_use);
+}
+
 std::string interface_name(uint32_t ifindex) {
   char name[IF_NAMESIZE];
   if (ifindex != 0 && if_indextoname(ifindex, name)) return name;

@@ -40,6 +40,7 @@ v1::FlowList read_flows(const maps::Tables &tables, const FlowFilter &filter, co
 // ---- shared by the readers ----
 
 bool in_use(const maps::instance &instance);   // active, draining or dead: has, or may have, flows
+bool is_ingress(const maps::Tables &tables);   // has a side towards clients, or instances to steer to
 std::string interface_name(uint32_t ifindex);  // "if7" where the kernel has no name for it here
 std::string format_prefix(const maps::address &prefix,
                           unsigned bits);  // "10.1.0.0/16"; bits of 128; a host has no length

@@ -53,8 +53,12 @@ Result<v1::Status> read_status(const Tables &tables) {
   const auto count = [](const auto &rows, auto &&used) {
     return static_cast<uint32_t>(std::count_if(rows.begin(), rows.end(), used));
   };
-  status.set_services(count(tables.services(), [](const auto &service) { return service.cs_id != 0; }));
-  status.set_instances(count(tables.instances(), in_use));
+  if (is_ingress(tables)) {
+    status.set_services(count(tables.services(), [](const auto &service) { return service.cs_id != 0; }));
+    status.set_instances(count(tables.instances(), in_use));
+  } else {  // an egress knows services by their addresses alone, and steers none
+    status.set_instances(count(tables.deliveries(), [](const auto &row) { return row.state != maps::DELIVERY_FREE; }));
+  }
   status.set_paths(count(tables.paths(), [](const auto &path) { return path.state != maps::PATH_FREE; }));
   uint64_t flows = 0;
   for_each_live_flow(tables, [&](const LiveFlow &) { ++flows; });

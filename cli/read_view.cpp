@@ -62,10 +62,50 @@ void sort_by_id(google::protobuf::RepeatedPtrField<Row> &rows, uint32_t (Row::*i
   std::sort(rows.begin(), rows.end(), [&](const Row &a, const Row &b) { return (a.*id)() < (b.*id)(); });
 }
 
+void sort_by_ids(v1::InstanceList &list) {
+  std::sort(list.mutable_instances()->begin(), list.mutable_instances()->end(), [](const auto &a, const auto &b) {
+    return std::pair(a.cs_id(), a.csci_id()) < std::pair(b.cs_id(), b.csci_id());
+  });
+}
+
+// What maps do not hold of any instance is below 0.
+v1::InstanceStatus &add_instance(v1::InstanceList &list, uint32_t cs_id, uint32_t csci_id,
+                                 const maps::counter &counter) {
+  auto &row = *list.add_instances();
+  row.set_cs_id(cs_id);
+  row.set_csci_id(csci_id);
+  for (auto set : {&v1::InstanceStatus::set_cost, &v1::InstanceStatus::set_computing_time_ms,
+                   &v1::InstanceStatus::set_network_delay_ms})
+    (row.*set)(-1);
+  for (auto set : {&v1::InstanceStatus::set_gas, &v1::InstanceStatus::set_offered, &v1::InstanceStatus::set_in_use})
+    (row.*set)(-1);
+  row.set_packets(static_cast<int64_t>(counter.packets));
+  row.set_bytes(static_cast<int64_t>(counter.bytes));
+  return row;
+}
+
+// An egress' instances are those it delivers to.
+Result<v1::InstanceList> read_deliveries(const Tables &tables) {
+  v1::InstanceList list;
+  const auto deliveries = tables.deliveries();
+  for (uint32_t i = 0; i < deliveries.size(); ++i) {
+    const auto &delivery = deliveries[i];
+    if (delivery.state == maps::DELIVERY_FREE) continue;
+    const auto counter = tables.delivery_counter(i);
+    if (!counter) return counter.error();
+    auto &row = add_instance(list, delivery.cs_id, delivery.csci_id, *counter);
+    row.set_share(-1);
+    row.set_state(delivery.state == maps::DELIVERY_RESOLVED ? "delivered" : "unresolved");
+  }
+  sort_by_ids(list);
+  return list;
+}
+
 }  // namespace
 
 Result<v1::ServiceStatusList> read_services(const Tables &tables) {
   v1::ServiceStatusList list;
+  const bool steers = is_ingress(tables);
   std::map<uint32_t, v1::ServiceStatus *> by_index;
   const auto services = tables.services();
   for (uint32_t i = 0; i < services.size(); ++i) {
@@ -75,7 +115,7 @@ Result<v1::ServiceStatusList> read_services(const Tables &tables) {
     row.set_cs_id(services[i].cs_id);
     row.set_ring_slots(services[i].ring_slots);
     row.set_free_gas(-1);
-    row.set_eligible(static_cast<uint32_t>(ring_shares(tables, services[i]).size()));
+    row.set_eligible(steers ? static_cast<int32_t>(ring_shares(tables, services[i]).size()) : -1);
     row.set_timeout_s(static_cast<uint32_t>(std::max(0.0, jiffies_to_seconds(tables, services[i].timeout))));
   }
   std::map<uint32_t, std::set<std::string>> locators;
@@ -87,11 +127,17 @@ Result<v1::ServiceStatusList> read_services(const Tables &tables) {
   for (const auto &instance : tables.instances())
     if (const auto found = by_index.find(instance.service); in_use(instance) && found != by_index.end())
       found->second->set_instances(found->second->instances() + 1);
+  if (!steers)
+    for (auto &row : *list.mutable_services())
+      row.set_instances(static_cast<uint32_t>(std::ranges::count_if(tables.deliveries(), [&](const auto &delivery) {
+        return delivery.state != maps::DELIVERY_FREE && delivery.cs_id == row.cs_id();
+      })));
   sort_by_id(*list.mutable_services(), &v1::ServiceStatus::cs_id);
   return list;
 }
 
 Result<v1::InstanceList> read_instances(const Tables &tables) {
+  if (!is_ingress(tables)) return read_deliveries(tables);
   v1::InstanceList list;
   const auto services = tables.services();
   std::map<uint32_t, std::map<uint16_t, uint32_t>> shares;  // by index of the service
@@ -101,29 +147,18 @@ Result<v1::InstanceList> read_instances(const Tables &tables) {
     if (!in_use(instance)) continue;
     const auto counter = tables.instance_counter(slot);
     if (!counter) return counter.error();
-    auto &row = *list.add_instances();
-    row.set_cs_id(instance.cs_id);
-    row.set_csci_id(instance.csci_id);
-    for (auto set : {&v1::InstanceStatus::set_cost, &v1::InstanceStatus::set_computing_time_ms,
-                     &v1::InstanceStatus::set_network_delay_ms})
-      (row.*set)(-1);
-    for (auto set : {&v1::InstanceStatus::set_gas, &v1::InstanceStatus::set_offered, &v1::InstanceStatus::set_in_use})
-      (row.*set)(-1);
+    auto &row = add_instance(list, instance.cs_id, instance.csci_id, *counter);
     if (instance.path < tables.paths().size())
       row.set_egress(maps::format_address(tables.paths()[instance.path].egress));
     row.set_state(state_name(instance));
     row.set_slot(slot);
-    row.set_packets(static_cast<int64_t>(counter->packets));
-    row.set_bytes(static_cast<int64_t>(counter->bytes));
     if (instance.service >= services.size()) continue;
     const auto &service = services[instance.service];
     if (!shares.contains(instance.service)) shares[instance.service] = ring_shares(tables, service);
     if (service.ring_slots > 0)
       row.set_share(static_cast<double>(shares[instance.service][static_cast<uint16_t>(slot)]) / service.ring_slots);
   }
-  std::sort(list.mutable_instances()->begin(), list.mutable_instances()->end(), [](const auto &a, const auto &b) {
-    return std::pair(a.cs_id(), a.csci_id()) < std::pair(b.cs_id(), b.csci_id());
-  });
+  sort_by_ids(list);
   return list;
 }
 
@@ -151,6 +186,9 @@ Result<v1::PathList> read_paths(const Tables &tables) {
 }
 
 Result<v1::RingList> read_rings(const Tables &tables) {
+  if (!is_ingress(tables))
+    return Error{"by its maps this node is no ingress: it steers nothing",
+                 "ask on an ingress; catsbpf instances and catsbpf stats show what is delivered here"};
   v1::RingList list;
   list.set_view_epoch(tables.view_header().epoch);
   for (const auto &service : tables.services()) {

@@ -18,8 +18,8 @@ std::string render(const v1::ServiceStatusList &list, const Layout &layout) {
   for (const auto &service : list.services()) {
     table.row({or_dash(service.service_id()), std::to_string(service.cs_id()), or_dash(service.service_name()),
                service.locators_size() > 0 ? service.locators(0) : "-",
-               std::to_string(service.eligible()) + "/" + std::to_string(service.instances()),
-               slots(service.free_gas()), std::to_string(service.ring_slots()),
+               slots(service.eligible()) + "/" + std::to_string(service.instances()), slots(service.free_gas()),
+               std::to_string(service.ring_slots()),
                service.ring_policy().empty() ? "-" : service.ring_policy() + ", " + service.request_policy(),
                std::to_string(service.timeout_s()) + "s"});
     for (int i = 1; i < service.locators_size(); ++i) table.row({"", "", "", service.locators(i)});

@@ -57,11 +57,11 @@ TEST(CliMaps, services_have_their_locators_and_ring) {
   EXPECT_EQ(first.cs_id(), 1U);
   EXPECT_THAT(first.locators(), testing::ElementsAre("10.99.0.1 tcp 80", "fd00:99::1"));
   EXPECT_EQ(first.instances(), 2U);
-  EXPECT_EQ(first.eligible(), 2U);
+  EXPECT_EQ(first.eligible(), 2);
   EXPECT_EQ(first.ring_slots(), 40U);
   EXPECT_EQ(first.timeout_s(), 300U);
   EXPECT_THAT(list->services(1).locators(), testing::ElementsAre("10.99.2.0/24 udp 5000-5999"));
-  EXPECT_EQ(list->services(1).eligible(), 0U);
+  EXPECT_EQ(list->services(1).eligible(), 0);
 }
 
 TEST(CliMaps, instances_have_share_and_counters_but_no_cost) {
@@ -112,6 +112,45 @@ TEST(CliMaps, services_and_rings_stand_in_the_order_of_their_ids) {
   EXPECT_EQ(rings->rings(1).members(0).csci_id(), 1U);
   EXPECT_EQ(rings->rings(1).members(0).slots(), 10U);
   EXPECT_EQ(rings->rings(1).members(1).csci_id(), 3U);
+}
+
+// Locators without rings, deliveries, no side towards clients.
+FakeTables egress() {
+  auto tables = two_sites();
+  tables.interfaces_[1].sides = maps::SIDE_UNDERLAY | maps::SIDE_SERVICE;
+  tables.services_[1].ring_slots = 0;
+  tables.instances_.clear();
+  return tables;
+}
+
+TEST(CliMaps, of_an_egress_the_maps_show_what_it_delivers) {
+  const auto tables = egress();
+  const auto status = read_status(tables);
+  EXPECT_EQ(status->services(), 0U);
+  EXPECT_EQ(status->instances(), 1U);
+  const auto instances = read_instances(tables);
+  ASSERT_EQ(instances->instances_size(), 1);
+  const auto &instance = instances->instances(0);
+  EXPECT_EQ(instance.cs_id(), 2U);
+  EXPECT_EQ(instance.csci_id(), 7U);
+  EXPECT_EQ(instance.state(), "delivered");
+  EXPECT_EQ(instance.packets(), 7U);
+  EXPECT_LT(instance.share(), 0);
+  EXPECT_LT(instance.gas(), 0);
+  const auto services = read_services(tables);
+  ASSERT_EQ(services->services_size(), 2);
+  EXPECT_LT(services->services(0).eligible(), 0);
+  EXPECT_EQ(services->services(0).instances(), 0U);
+  EXPECT_EQ(services->services(1).instances(), 1U);
+}
+
+TEST(CliMaps, an_egress_has_no_rings_and_says_so) {
+  const auto rings = read_rings(egress());
+  ASSERT_FALSE(rings.ok());
+  EXPECT_THAT(rings.error().what, testing::HasSubstr("no ingress"));
+  auto ingress = egress();
+  ingress.interfaces_[1].sides = maps::SIDE_CLIENT;
+  EXPECT_TRUE(read_rings(ingress).ok()) << "with services and no instance yet";
 }
 
 TEST(CliMaps, a_ring_beyond_the_pool_is_read_no_further) {
