@@ -222,7 +222,7 @@ TEST_F(PublicationTest, tables_show_what_packets_meet_and_jiffies_agree) {
   EXPECT_EQ(tables->instances()[programmer->slot(1, 1)].csci_id, 1u);
   auto infos = tables->maps();
   ASSERT_TRUE(infos.ok()) << infos.error().text();
-  EXPECT_EQ(infos->size(), 19u);
+  EXPECT_EQ(infos->size(), 20u);
   for (const auto &info : *infos) EXPECT_GT(info.memory_bytes, 0u) << info.name;
   const auto frame_before = tables->outcomes();
   ASSERT_TRUE(frame_before.ok());
