@@ -18,12 +18,12 @@ std::string render(const v1::PathList &list, const Layout &layout) {
                {"LOSS", Align::right},
                {"SEEN", Align::right}});
   for (const auto &path : list.paths()) {
-    const std::string state =
-        (path.silent() && path.state() != "dead" ? "silent" : path.state()) + (path.draining() ? ", draining" : "");
+    const std::string state = path.silent() && path.state() != "dead" ? "silent" : path.state();
     table.row({or_dash(path.egress()), path.egress_address(), path.encapsulation(), or_dash(path.interface()),
                or_dash(path.next_hop()), state, std::to_string(path.mtu()), milliseconds(path.delay_ms()),
                milliseconds(path.jitter_ms()), percent(path.loss()), duration(path.measured_ago_s())},
               path.state() == "dead");
+    if (path.draining()) table.note("draining: takes no new flows, keeps those it has");
   }
   return table.render(layout);
 }

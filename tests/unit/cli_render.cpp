@@ -111,6 +111,27 @@ TEST(CliRender, instances) {
             "CS-ID 2    65535    -     -        -       -       -  -       -       dead        -        -\n");
 }
 
+TEST(CliRender, a_drained_path_says_so_in_full) {
+  v1::PathList list;
+  auto &path = *list.add_paths();
+  path.set_egress("f2");
+  path.set_egress_address("10.255.0.2");
+  path.set_encapsulation("geneve");
+  path.set_interface("core0");
+  path.set_next_hop("172.16.1.254");
+  path.set_state("unresolved");
+  path.set_mtu(1600);
+  path.set_delay_ms(12.3);
+  path.set_jitter_ms(12.3);
+  path.set_loss(1);
+  path.set_measured_ago_s(100);
+  path.set_draining(true);
+  EXPECT_EQ(render(list, {}),
+            "EGRESS ADDRESS    ENCAP  INTERFACE NEXT HOP     STATE       MTU DELAY ms JITTER ms   LOSS SEEN\n"
+            "f2     10.255.0.2 geneve core0     172.16.1.254 unresolved 1600     12.3      12.3 100.0% 100s\n"
+            "    draining: takes no new flows, keeps those it has\n");
+}
+
 TEST(CliRender, flows_shorten_ipv6_in_the_middle) {
   v1::FlowList list;
   list.set_total(120);
