@@ -75,7 +75,7 @@ constexpr Verb kVerbs[] = {
      kSite, 1, 2, "table delta finished"},
     {"platform",
      platform,
-     "the public service table",
+     "the public service table; FILE is one service, YAML or JSON, - for standard input",
      "list | get ID | put FILE | remove ID | search TEXT | watch",
      {},
      1,

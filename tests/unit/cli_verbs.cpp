@@ -433,6 +433,11 @@ TEST(CliVerbs, platform_watch_prints_changes) {
             "put AR1 (CS-ID 1), revision 3\nremoved AR1, revision 4\n");
 }
 
+TEST(CliVerbs, usage_of_platform_says_what_a_file_is) {
+  FakeRemote remote;
+  EXPECT_THAT(run_command("platform --help", remote, nullptr).out, HasSubstr("YAML or JSON, - for standard input"));
+}
+
 TEST(CliVerbs, platform_search_is_encoded) {
   FakeRemote remote;
   remote.replies["GET /v1/services?search=augmented%20reality"] = reply(v1::ServiceCatalogue{});
