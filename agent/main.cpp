@@ -353,7 +353,7 @@ void Agent::reload() {
 }
 
 void Agent::stop() {
-  log::info("stopping; the data plane goes on with the view in force");
+  log::info(dataplane_ ? "stopping; the data plane goes on with the view in force" : "stopping");
   manager_.stopping();
   settle_.cancel();
   link_changes_.reset();
@@ -427,8 +427,13 @@ int main(int argc, char **argv) {
   }
   if (given.contains("check")) return std::cout << "ok\n", 0;
   if (given.contains("uninstall")) {
-    if (auto removed = uninstall_dataplane(config->pin_directory); !removed) return fail(removed.error());
-    return std::cout << "the data plane at " << config->pin_directory << " is removed\n", 0;
+    const auto removed = uninstall_dataplane(config->pin_directory);
+    if (!removed) return fail(removed.error());
+    if (*removed)
+      std::cout << "the data plane at " << config->pin_directory << " is removed\n";
+    else
+      std::cout << "nothing was pinned at " << config->pin_directory << "\n";
+    return 0;
   }
   return run(std::move(*config));
 }

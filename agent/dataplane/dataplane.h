@@ -101,7 +101,8 @@ class Dataplane {
 Result<std::unique_ptr<Dataplane>> open_kernel_dataplane(const DataplaneOptions &options);
 
 // Detaches and unpins everything below `pin_directory`: on purpose only (`catsbpfd --uninstall`). Run in
-// the network namespace of the agent. Refused while an agent runs; nothing there is fine.
-Result<> uninstall_dataplane(const std::string &pin_directory, std::chrono::milliseconds lock_patience = kLockPatience);
+// the network namespace of the agent. Refused while an agent runs; false: nothing was there.
+Result<bool> uninstall_dataplane(const std::string &pin_directory,
+                                 std::chrono::milliseconds lock_patience = kLockPatience);
 
 }  // namespace catsbpf::agent

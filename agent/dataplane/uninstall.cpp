@@ -56,12 +56,16 @@ Result<> remove_dataplane(const std::string &pin_directory) {
   return done();
 }
 
-Result<> uninstall_dataplane(const std::string &pin_directory, std::chrono::milliseconds lock_patience) {
-  if (access(pin_directory.c_str(), F_OK) != 0) return done();
+Result<bool> uninstall_dataplane(const std::string &pin_directory, std::chrono::milliseconds lock_patience) {
+  if (access(pin_directory.c_str(), F_OK) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    return system_error("cannot inspect pin directory " + pin_directory, errno);
+  }
   auto lock = lock_pin_directory(pin_directory, lock_patience);
   if (!lock) return lock.error();
   collect_libbpf_messages();
-  return remove_dataplane(pin_directory);
+  if (auto removed = remove_dataplane(pin_directory); !removed) return removed.error();
+  return true;
 }
 
 }  // namespace catsbpf::agent

@@ -183,6 +183,17 @@ def tunnel_address_of_another_host_is_refused_and_traffic_goes_on(e2e):
         assert "tunnel address 192.0.2.1 is on no interface of this host" in said and "hint:" in said, said
 
 
+@test
+def agent_without_a_data_plane_speaks_of_none(e2e):
+    agent, real = e2e.agent("sma3"), e2e.lab.files("sma3") / "catsbpfd.yaml"
+    mark = agent.log_file.stat().st_size
+    agent.stop()
+    said = _said_since(e2e, "sma3", mark)
+    assert "stopping" in said and "data plane" not in said, said
+    said = e2e.run("sma3", ["catsbpfd", "--config", real, "--uninstall"]).stdout
+    assert said == f"nothing was pinned at {e2e.lab.pins('sma3')}\n", said
+
+
 def own_certificate(e2e, uri):
     """What sma3's agent says at its start when its certificate has that identity."""
     directory = e2e.lab.files("sma3")

@@ -484,12 +484,16 @@ TEST_F(TakeoverTest, uninstall_leaves_nothing) {
   shell("ip -n " + forwarder->name() + " neigh show 172.16.1.2 | grep -q managed");
   agents.back()->kill();
   const Namespace::Inside inside(*forwarder);
-  ASSERT_TRUE(agent::uninstall_dataplane(pins).ok());
+  auto removed = agent::uninstall_dataplane(pins);
+  ASSERT_TRUE(removed.ok()) << removed.error().text();
+  EXPECT_TRUE(*removed);
   EXPECT_NE(access(pins.c_str(), F_OK), 0);
   EXPECT_EQ(xdp_program_id("c0"), 0u);
   shell("! tc qdisc show | grep -q clsact");
   shell("! ip neigh show | grep -q managed");
-  EXPECT_TRUE(agent::uninstall_dataplane(pins).ok()) << "nothing there is fine";
+  removed = agent::uninstall_dataplane(pins);
+  ASSERT_TRUE(removed.ok()) << "nothing there is fine, " << removed.error().text();
+  EXPECT_FALSE(*removed) << "and told";
 }
 
 TEST_F(TakeoverTest, uninstall_leaves_what_was_there_and_what_others_use) {
