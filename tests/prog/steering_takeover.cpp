@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -460,10 +461,14 @@ TEST_F(TakeoverTest, removed_pins_come_back_and_a_second_agent_takes_over) {
   };
   ASSERT_TRUE(eventually([&] { return steered(); }));
   Traffic traffic(*this);
+  const auto inode = [&] {
+    struct stat pin {};
+    return stat(maps::link_pin(pins, "xdp_c0").c_str(), &pin) == 0 ? pin.st_ino : 0;
+  };
   for (const char *part : {"/links/xdp_c0", "/links", "/*", ""}) {
+    const auto before = inode();
     shell("rm -rf " + pins + part);
-    ASSERT_FALSE(all()) << part;
-    ASSERT_TRUE(eventually(all)) << part;
+    ASSERT_TRUE(eventually([&] { return all() && inode() != before; })) << part;
   }
   {
     const Namespace::Inside inside(*forwarder);
