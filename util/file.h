@@ -3,15 +3,18 @@
 // and fails late, each library in its own way.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "util/result.h"
 
 namespace catsbpf {
 
-// "cannot read PATH: Is a directory", "...: No such file or directory".
+// An Error says why alone ("Is a directory", "it is no regular file"): what the file is for, and where, says the
+// caller. A pipe or a device is refused: it hangs whoever reads it, or has no end.
 Result<> can_read(const std::string &path);
-// The whole text.
-Result<std::string> read_file(const std::string &path);
+// The whole text of a file of at most so many bytes.
+constexpr std::size_t kMostText = 16 << 20;
+Result<std::string> read_file(const std::string &path, std::size_t most = kMostText);
 
 }  // namespace catsbpf

@@ -167,8 +167,11 @@ void read_requests(Section &top, Config &config, const std::string &folder, Prob
   section->number("rate_per_source", requests.rate_per_source, 1, 1'000'000);
   std::string given, file;
   if (section->text("token_file", given) && !given.empty() && section->file("token_file", file, folder)) {
-    if (const auto text = read_file(file)) std::istringstream(*text) >> requests.token;
-    if (requests.token.size() < 16)
+    const auto text = read_file(file);
+    if (text) std::istringstream(*text) >> requests.token;
+    if (!text)
+      problems.at("requests.token_file", "cannot read " + file + ": " + text.error().what, text.error().hint);
+    else if (requests.token.size() < 16)
       problems.at("requests.token_file", "the token in " + file + " has fewer than 16 characters",
                   "make one with: openssl rand -hex 32");
   }
@@ -237,7 +240,9 @@ Result<Config> load_config(const std::string &path) {
   Problems problems;
   try {
     const auto text = read_file(path);
-    if (!text) return Error{text.error().what, "name the file with --config FILE", text.error().code};
+    if (!text)
+      return Error{"cannot read " + path + ": " + text.error().what, "name the file with --config FILE",
+                   text.error().code};
     const YAML::Node node = YAML::Load(*text);
     if (!node.IsMap()) return Error{path + ":1: the file has no fields", "see catsbpfd.yaml(5) for an example"};
     Section top(node, "", problems);

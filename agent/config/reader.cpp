@@ -142,7 +142,8 @@ bool Section::file(const char *field, std::string &into, const std::string &fold
     return false;
   }
   if (const auto readable = can_read(whole); !readable) {
-    wrong(field, readable.error().what, "relative paths start at the folder of this file, " + folder);
+    wrong(field, "cannot read " + whole + ": " + readable.error().what,
+          "relative paths start at the folder of this file, " + folder);
     return false;
   }
   into = whole;

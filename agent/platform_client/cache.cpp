@@ -14,6 +14,8 @@ namespace catsbpf {
 
 namespace {
 
+constexpr std::size_t kMostBytes = 1 << 30;  // a registry has no limit of its own
+
 // Why the bytes are no copy; "": they are one. The revision is written last.
 std::string fault_of(const std::string &bytes, v1::ServiceCatalogue &catalogue) {
   if (bytes.empty()) return "it is empty";
@@ -25,9 +27,9 @@ std::string fault_of(const std::string &bytes, v1::ServiceCatalogue &catalogue) 
 
 Result<std::optional<v1::ServiceCatalogue>> read_cache(const std::string &file) {
   const std::string what = "cached copy " + file;
-  const auto bytes = read_file(file);
+  const auto bytes = read_file(file, kMostBytes);
   if (!bytes && bytes.error().code == ENOENT) return std::optional<v1::ServiceCatalogue>{};
-  if (!bytes) return system_error(what, bytes.error().code, "remove it, or let the agent read it: it is only a copy");
+  if (!bytes) return Error{what + ": " + bytes.error().what, "remove it, or let the agent read it: it is only a copy"};
   v1::ServiceCatalogue catalogue;
   if (const std::string fault = fault_of(*bytes, catalogue); !fault.empty())
     return Error{what + ": " + fault, "the platform's answer replaces it; until then this agent knows no service"};

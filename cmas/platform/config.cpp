@@ -3,12 +3,13 @@
 
 #include <sys/stat.h>
 
+#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "cmas/platform/yaml_file.h"
 #include "util/endpoint.h"
+#include "util/file.h"
 #include "util/tls/identity.h"
 
 namespace catsbpf::cmas {
@@ -42,13 +43,12 @@ void check_tls(const v1::PlatformConfig &config, YamlFile &file) {
 
 std::optional<std::string> read_token(const std::string &path, YamlFile &file) {
   struct stat status {};
-  std::ifstream stream(path);
-  std::string token;
-  if (!stream || ::stat(path.c_str(), &status) != 0) {
-    file.problem("write_token_file", path + ": " + std::strerror(errno));
+  const auto text = read_file(path);
+  if (!text || ::stat(path.c_str(), &status) != 0) {
+    file.problem("write_token_file", path + ": " + (text ? std::strerror(errno) : text.error().what));
     return std::nullopt;
   }
-  std::getline(stream, token);
+  std::string token = text->substr(0, text->find('\n'));
   while (!token.empty() && (token.back() == '\r' || token.back() == ' ')) token.pop_back();
   if (status.st_mode & 0007) file.problem("write_token_file", path + " can be read by everyone", "chmod 600 " + path);
   if (token.size() < kShortestToken)

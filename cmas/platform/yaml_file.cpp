@@ -5,12 +5,13 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
+#include <sstream>
 
 #include "cmas/proto/json.h"
+#include "util/file.h"
 
 namespace catsbpf::cmas {
 
@@ -110,10 +111,10 @@ class YamlFile::Reader {
 };
 
 void YamlFile::read(Message &message) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path_, error)) return problem("", "is a directory", "name a file in it");
-  std::ifstream stream(path_);
-  if (!stream) return problem("", std::strerror(errno));
+  const auto text = read_file(path_);
+  if (!text && text.error().code == EISDIR) return problem("", "is a directory", "name a file in it");
+  if (!text) return problem("", text.error().what, text.error().hint);
+  std::istringstream stream(*text);
   read(message, stream);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <sstream>
@@ -279,6 +280,16 @@ TEST_F(Configuration, directory_in_place_of_a_file_is_said_so) {
     EXPECT_THAT(problems(with(ingress(), file, "folder")), HasSubstr("cannot read " + folder + ": Is a directory"));
   EXPECT_THAT(problems(with(ingress(), "rate_per_source: 5", "token_file: folder")),
               HasSubstr(at(17) + "requests.token_file: cannot read " + folder + ": Is a directory"));
+}
+
+TEST_F(Configuration, pipe_in_place_of_a_file_is_said_so_and_not_waited_for) {
+  const auto pipe = folder_.file("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(load_config(pipe).error().text(),
+            "cannot read " + pipe + ": it is no regular file\nhint: name the file with --config FILE");
+  EXPECT_THAT(load_config("/dev/zero").error().what, HasSubstr("cannot read /dev/zero: it is no regular file"));
+  EXPECT_THAT(problems(with(ingress(), "path-selector-f1.crt", "pipe")),
+              HasSubstr("tls.certificate: cannot read " + pipe + ": it is no regular file"));
 }
 
 TEST_F(Configuration, names_and_addresses_must_differ) {

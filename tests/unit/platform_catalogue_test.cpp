@@ -96,6 +96,9 @@ TEST_F(PlatformFiles, catalogue_that_is_no_catalogue_is_told_as_such) {
             "c.yaml:1: services: must be a list\nhint: write [a, b] or lines that begin with '- '");
   EXPECT_THAT(load_catalogue(folder_.file("none.yaml")).error().what,
               HasSubstr("none.yaml: No such file or directory"));
+  ASSERT_EQ(::mkfifo(folder_.file("pipe").c_str(), 0600), 0);
+  EXPECT_EQ(load_config(folder_.file("pipe")).error().what,
+            folder_.file("pipe") + ": it is no regular file\nhint: name a file, not a pipe or a device");
 }
 
 TEST_F(PlatformFiles, json_of_the_api_is_a_catalogue) {

@@ -12,7 +12,8 @@ namespace {
 Result<> readable(const std::string &what, const std::string &path) {
   const auto can = can_read(path);
   if (can) return done();
-  return system_error("tls " + what + " " + path, can.error().code, "it must be a PEM file that this program may read");
+  return Error{"tls " + what + " " + path + ": " + can.error().what, "it must be a PEM file that this program may read",
+               can.error().code};
 }
 
 Error refused(const std::string &what, const std::string &path, const std::string &hint) {
