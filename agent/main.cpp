@@ -23,6 +23,7 @@
 #include "agent/service_manager.h"
 #include "agent/view_in_force.h"
 #include "util/log.h"
+#include "util/signals.h"
 #include "util/version.h"
 
 namespace catsbpf::agent {
@@ -441,6 +442,6 @@ int main(int argc, char **argv) {
 }  // namespace catsbpf::agent
 
 int main(int argc, char **argv) {
-  std::signal(SIGPIPE, SIG_IGN);
+  catsbpf::ignore_signals();
   return catsbpf::agent::main(argc, argv);
 }

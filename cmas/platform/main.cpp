@@ -17,6 +17,7 @@
 #include "cmas/platform/service_api.h"
 #include "util/endpoint.h"
 #include "util/log.h"
+#include "util/signals.h"
 #include "util/version.h"
 
 namespace {
@@ -144,6 +145,7 @@ int serve(const cmas::PlatformSettings &settings) {
 }  // namespace
 
 int main(int argc, char **argv) {
+  ignore_signals();
   std::string config = "/etc/catsbpf/cats-platformd.yaml", import;
   po::options_description options("cats-platformd: the public service platform of CATS\n\noptions");
   auto add = options.add_options();
@@ -166,7 +168,6 @@ int main(int argc, char **argv) {
   const auto settings = cmas::load_config(config);
   if (!settings) return fail(settings.error());
   if (auto ok = log::set_up("cats-platformd", settings->file.log_level()); !ok) return fail(ok.error());
-  std::signal(SIGPIPE, SIG_IGN);
   if (given.contains("check")) return check(*settings);
   if (!import.empty()) return import_file(*settings, import);
   return serve(*settings);

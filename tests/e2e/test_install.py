@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """`cmake --install`: everything is where the units and the programs look for it, whatever the prefix."""
+import contextlib
 import os
 import pathlib
+import platform
+import signal
 import subprocess
 import tempfile
 
 from runner import test
 
+WRITE_TO_STANDARD_OUTPUT = f"{1 if platform.machine() == 'x86_64' else 64} 0x1 "
 UNITS = {"catsbpfd.service": "catsbpfd.yaml", "cats-platformd.service": "cats-platformd.yaml"}
 
 
@@ -56,6 +60,29 @@ def units_are_accepted_by_systemd(e2e):
             done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True)
             ours = [line for line in done.stderr.splitlines() if name in line]
             assert done.returncode == 0 and not ours, done.stderr
+
+
+@test(lab=False)
+def hangup_does_not_end_a_daemon_that_has_just_started(e2e):
+    with tempfile.TemporaryDirectory() as stage:
+        installed, _ = install(e2e, stage, "/usr")
+        for name in ("catsbpfd", "cats-platformd"):
+            reader, writer = os.pipe()
+            os.set_blocking(writer, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writer, b"x" * 4096)
+            os.set_blocking(writer, True)
+            daemon = subprocess.Popen([installed / "sbin" / name, "--version"], stdout=writer)
+            os.close(writer)
+            system_call = pathlib.Path(f"/proc/{daemon.pid}/syscall")
+            e2e.eventually("it is in main(), and waits for its reader",
+                           lambda: system_call.read_text().startswith(WRITE_TO_STANDARD_OUTPUT))
+            for number in (signal.SIGHUP, signal.SIGXFSZ):
+                daemon.send_signal(number)
+            with os.fdopen(reader, "rb") as pipe:
+                said = pipe.read()
+            assert daemon.wait() == 0 and said.endswith(b"\n"), (name, daemon.returncode)
 
 
 @test(lab=False)
