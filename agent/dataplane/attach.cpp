@@ -121,7 +121,10 @@ Result<> attach_slow(const std::string &pin_directory, const Fd &link, const std
   LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program, .flags = BPF_TC_F_REPLACE, .handle = kSlowHandle,
               .priority = kSlowPriority);
   if (const int error = bpf_tc_attach(&hook, &options); error != 0)
-    return system_error("cannot attach the tc program to " + interface, -error, "the kernel needs NET_CLS_BPF");
+    return system_error("cannot attach the tc program to " + interface, -error,
+                        error == -EINVAL ? "a filter for one protocol has priority 1 (`tc filter show dev " +
+                                               interface + " ingress`)? give it another `pref`"
+                                         : "the kernel needs NET_CLS_BPF");
   return done();
 }
 

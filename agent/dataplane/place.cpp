@@ -58,6 +58,17 @@ std::string hint_for_occupied(const std::string &pin_directory, const std::strin
                   ": ip link set dev " + interface + (generic ? " xdpgeneric off" : " xdp off"));
 }
 
+// A data plane whose pins were removed by hand loses its XDP link by that, but not its filter: nobody has it any more.
+bool is_orphan(const std::string &pin_directory, uint32_t ifindex, uint32_t slow) {
+  LIBBPF_OPTS(bpf_xdp_query_opts, query);
+  if (bpf_xdp_query(static_cast<int>(ifindex), 0, &query) != 0 || query.attach_mode != XDP_ATTACHED_NONE) return false;
+  const Fd program(bpf_prog_get_fd_by_id(slow));
+  bpf_prog_info info{};
+  uint32_t length = sizeof info;
+  return program.valid() && bpf_obj_get_info_by_fd(program.get(), &info, &length) == 0 &&
+         std::string(info.name) == kSlowProgram && agent_with(pin_directory, slow).empty();
+}
+
 // What `tc filter` takes to name the place of ours.
 std::string filter_of(const std::string &interface) {
   char place[64];
@@ -88,7 +99,8 @@ bool slow_is_ours(const std::string &pin_directory, const Fd &link, uint32_t ifi
 Result<> check_slow_vacant(const std::string &pin_directory, const Fd &link, const std::string &interface,
                            uint32_t ifindex) {
   const uint32_t there = slow_program(ifindex);
-  if (there == 0 || slow_is_ours(pin_directory, link, ifindex)) return done();
+  if (there == 0 || slow_is_ours(pin_directory, link, ifindex) || is_orphan(pin_directory, ifindex, there))
+    return done();
   return Error{"cannot attach the tc program to " + interface + ": another filter is in its place",
                hint_for(pin_directory, there, ": tc filter del " + filter_of(interface)), EBUSY};
 }

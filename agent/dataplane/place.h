@@ -23,7 +23,8 @@ uint32_t slow_program(uint32_t ifindex);
 // while it starts leaves filters that are not the pinned program, but no filter without such a link.
 bool slow_is_ours(const std::string &pin_directory, const Fd &link, uint32_t ifindex);
 
-// Refuses, and says whose it is, when another program is in the place of our tc filter; the second also when one is in
+// Refuses, and says whose it is, when another program is in the place of our tc filter, unless it is the rest of a data
+// plane whose pins were removed; the second also when one is in
 // that of our XDP program. `program` is the one that is to go there.
 Result<> check_slow_vacant(const std::string &pin_directory, const Fd &link, const std::string &interface,
                            uint32_t ifindex);

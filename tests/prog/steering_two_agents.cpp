@@ -9,6 +9,8 @@
 #include <net/if.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "agent/dataplane/pins.h"
 #include "agent/dataplane/place.h"
 #include "maps/map.h"
@@ -129,6 +131,29 @@ TEST_F(TwoAgentsTest, a_filter_of_something_else_is_named_with_the_command_that_
   shell(hint.substr(hint.find("tc filter")));
   auto opened = open(pins, {"c0"});
   EXPECT_TRUE(opened.ok()) << opened.error().text();
+}
+
+TEST_F(TwoAgentsTest, a_filter_whose_pins_were_removed_is_nobodys) {
+  ASSERT_TRUE(open(others, {"c0"}).ok());
+  std::filesystem::remove_all(others);
+  const Programs before = on("c0");
+  ASSERT_EQ(before.xdp, 0u);
+  ASSERT_NE(before.tc, 0u);
+  auto opened = open(pins, {"c0"});
+  ASSERT_TRUE(opened.ok()) << opened.error().text();
+  EXPECT_NE(on("c0").xdp, 0u);
+  EXPECT_NE(on("c0").tc, before.tc);
+}
+
+TEST_F(TwoAgentsTest, a_filter_for_one_protocol_at_our_priority_is_named) {
+  shell("tc qdisc add dev c0 clsact");
+  shell("tc filter add dev c0 ingress pref 1 protocol ip bpf bytecode '1,6 0 0 0'");
+  auto refused = open(pins, {"c0"});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().hint, HasSubstr("a filter for one protocol has priority 1"));
+  EXPECT_EQ(on("c0"), Programs{});
+  shell("tc filter del dev c0 ingress pref 1");
+  EXPECT_TRUE(open(pins, {"c0"}).ok());
 }
 
 TEST_F(TwoAgentsTest, an_agent_that_was_killed_while_it_started_is_no_other_agent) {
