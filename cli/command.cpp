@@ -50,7 +50,7 @@ constexpr OptionSpec kDrain[] = {
     {"off", nullptr, "end the drain"},
 };
 constexpr OptionSpec kMap[] = {{"limit", "N", "show at most N entries; 0: all (default 50)"}};
-constexpr OptionSpec kHelp[] = {{"names", nullptr, "one name a line, for completion"}};
+constexpr OptionSpec kHelp[] = {{"names", nullptr, "what the last word may become, one a line, for completion"}};
 constexpr std::size_t kAny = 1000;
 
 constexpr Verb kVerbs[] = {
@@ -85,7 +85,7 @@ constexpr Verb kVerbs[] = {
     {"drain", drain, "take no new flows on an instance, site or egress; alone: list",
      "[instance CSCI-ID [--service ID] | site NAME | egress NAME] [--off]", kDrain, 0, 2, "instance site egress"},
     {"bypass", bypass, "new flows to plain routing; alone: show", "[on|off]", {}, 0, 1, "on off"},
-    {"help", help, "this list, or the usage of one verb", "[VERB]", kHelp, 0, 1, ""},
+    {"help", help, "this list, or the usage of one verb", "[VERB]", kHelp, 0, kAny, ""},
 };
 
 void print(std::ostream &err, const Error &error) {

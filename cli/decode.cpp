@@ -68,15 +68,21 @@ Grid decode_maps(const std::vector<maps::Tables::MapInfo> &maps) {
 Result<Grid> decode_map(const Tables &tables, const std::string &name, std::size_t limit) {
   if (name == "secret")
     return Error{"map secret is not shown", "whoever knows it can aim packets at one flow table line"};
-  std::string names;
   for (const auto &known : kKnown) {
-    names += (names.empty() ? "" : " ") + std::string(known.name);
     if (name != known.name) continue;
     decoders::Rows rows{{known.name, columns_of(known.columns)}, limit};
     if (const auto decoded = known.decode(tables, rows); !decoded) return decoded.error();
     return rows.grid;
   }
-  return Error{"no map '" + name + "'", "there are " + names};
+  std::string names;
+  for (const auto &known : decodable_maps()) names += " " + known;
+  return Error{"no map '" + name + "'", "there are" + names};
+}
+
+std::vector<std::string> decodable_maps() {
+  std::vector<std::string> names;
+  for (const auto &known : kKnown) names.emplace_back(known.name);
+  return names;
 }
 
 }  // namespace catsbpf::cli

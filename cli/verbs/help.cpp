@@ -34,20 +34,6 @@ std::string one_verb(const Verb &verb, const Layout &layout) {
   return text;
 }
 
-// For completion: the verbs; or the words and options of one.
-std::string names(const Verb *verb) {
-  std::string text;
-  if (!verb) {
-    for (const auto &each : verbs()) text += std::string(each.name) + "\n";
-    return text;
-  }
-  for (const char letter : std::string(verb->words)) text += letter == ' ' ? '\n' : letter;
-  if (!text.empty()) text += "\n";
-  for (const auto options : {verb->options, global_options()})
-    for (const auto &option : options) text += std::string("--") + option.name + "\n";
-  return text;
-}
-
 nlohmann::ordered_json json_of(std::span<const OptionSpec> options) {
   auto list = nlohmann::ordered_json::array();
   for (const auto &option : options) list.push_back({{"option", option_text(option)}, {"help", option.help}});
@@ -61,12 +47,15 @@ nlohmann::ordered_json json_of(const Verb &verb) {
 }  // namespace
 
 Result<Exit> help(Context &context, const Arguments &arguments) {
+  if (arguments.has("names")) {
+    for (const auto &name : names_for_last(context, arguments.positional())) context.out << printable(name) << "\n";
+    return Exit::done;
+  }
+  if (arguments.positional().size() > 1) return usage_error("unexpected word '" + arguments.word(1) + "'");
   const Verb *verb = arguments.positional().empty() ? nullptr : find_verb(arguments.word(0));
   if (!verb && !arguments.positional().empty())
     return usage_error("unknown verb '" + arguments.word(0) + "'", "catsbpf help lists the verbs");
-  if (arguments.has("names")) {
-    context.out << names(verb);
-  } else if (context.options.json) {
+  if (context.options.json) {
     auto value = nlohmann::ordered_json::array();
     for (const auto &each : verbs())
       if (!verb || &each == verb) value.push_back(json_of(each));

@@ -59,6 +59,8 @@ std::string json(const Granted &granted);
 ServiceNames service_names(Context &context);
 // The CS-ID of a service given by Service ID or number; fails where a Service ID is not known.
 Result<uint32_t> cs_id_of(const std::string &service, const ServiceNames &names);
+// What the last of these words may become (one may be empty), where the others stand before it.
+std::vector<std::string> names_for_last(Context &context, const std::vector<std::string> &words);
 // A file (YAML or JSON, "-": standard input) as a message; knows on which line each field stands.
 Result<cmas::YamlFile> read_message_file(const std::string &path, google::protobuf::Message &message);
 

@@ -521,13 +521,5 @@ TEST(CliVerbs, bypass_is_switched_and_shown) {
   EXPECT_EQ(run_command("bypass on", remote, &tables).exit, Exit::failed);
 }
 
-TEST(CliVerbs, completion_gets_its_names_from_the_table) {
-  FakeRemote remote;
-  EXPECT_THAT(run_command("help --names", remote, nullptr).out, HasSubstr("bypass\n"));
-  const auto site = run_command("help site --names", remote, nullptr).out;
-  EXPECT_THAT(site, HasSubstr("table\ndelta\nfinished\n--file\n"));
-  EXPECT_THAT(site, HasSubstr("--json\n"));
-}
-
 }  // namespace
 }  // namespace catsbpf::cli
