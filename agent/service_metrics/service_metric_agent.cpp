@@ -437,6 +437,7 @@ class Core : public std::enable_shared_from_this<Core> {
   static asio::awaitable<http::Response> post_finished(std::shared_ptr<Core> self, http::Request request) {
     v1::ServiceFinished finished;
     if (auto parsed = http::parse(request, finished); !parsed.ok()) co_return http::failure(400, parsed.error());
+    if (auto named = check_named(finished); !named.ok()) co_return http::failure(400, named.error());
     const auto reservation = reservation_of(finished, self->table_);
     if (!reservation.ok()) co_return http::failure(404, reservation.error());
     if (self->refusal_) co_return not_stored(*self->refusal_);

@@ -13,6 +13,16 @@ namespace {
 
 Error in_place(const std::string &place, const Error &error) { return Error{place + ": " + error.what, error.hint}; }
 
+// What an address is that no host of a network has; "" when one may have it.
+std::string no_host(const boost::asio::ip::address &address) {
+  if (address.is_v6() && address.to_v6().is_v4_mapped()) return "an IPv4 address written as an IPv6 one";
+  if (address.is_unspecified()) return "no address at all";
+  if (address.is_loopback()) return "a loopback address";
+  if (address.is_multicast()) return "a multicast address";
+  if (address == boost::asio::ip::address_v4::broadcast()) return "a broadcast address";
+  return "";
+}
+
 Result<> check_contact(const std::string &place, const std::string &text, bool only_v6) {
   if (text.empty()) return done();
   boost::system::error_code failed;
@@ -20,9 +30,9 @@ Result<> check_contact(const std::string &place, const std::string &text, bool o
   if (failed || (only_v6 && !address.is_v6()))
     return Error{place + ": '" + text + "' is no " + (only_v6 ? "IPv6 " : "") + "address",
                  "write it without prefix length and port"};
-  if (address.is_unspecified() || address.is_multicast())
-    return Error{place + ": " + text + " is not the address of one host",
-                 "the instance's address on the site's network"};
+  if (const auto kind = no_host(address); !kind.empty())
+    return Error{place + ": " + text + " is " + kind + ", no host of the site's network",
+                 "give the instance's own address there"};
   return done();
 }
 
@@ -74,6 +84,20 @@ cmas::SiteChange change_of(const v1::SiteDelta &delta) {
   return change;
 }
 
+// A removal is no change of what the row says.
+Result<> check_removal(const v1::SiteDelta &delta) {
+  const std::pair<bool, const char *> others[] = {{delta.has_gas_change(), "gas_change"},
+                                                  {delta.has_gas(), "gas"},
+                                                  {delta.has_cost(), "cost"},
+                                                  {delta.has_draining(), "draining"},
+                                                  {delta.has_access_delay_us(), "access_delay_us"}};
+  std::string given;
+  for (const auto &[there, name] : others)
+    if (there) given += (given.empty() ? "" : ", ") + std::string(name);
+  if (!delta.remove() || given.empty()) return done();
+  return Error{"remove: true excludes " + given + ", for the row goes", "leave out one or the other"};
+}
+
 }  // namespace
 
 Result<> check_complete(const std::string &body, const v1::SiteTable &table) {
@@ -122,6 +146,8 @@ Result<SiteChanges> changes_of(const v1::SiteDeltas &deltas, const cmas::SiteTab
   for (int i = 0; i < deltas.deltas_size(); ++i) {
     const auto key = find_row(deltas.deltas(i), table, keys);
     if (!key.ok()) return in_place("deltas[" + std::to_string(i) + "]", key.error());
+    if (auto checked = check_removal(deltas.deltas(i)); !checked.ok())
+      return Error{"deltas[" + std::to_string(i) + "]." + checked.error().what, checked.error().hint};
     changes.emplace_back(*key, change_of(deltas.deltas(i)));
     touched.emplace(*key, table.rows().at(*key));
   }
@@ -135,13 +161,18 @@ Result<SiteChanges> changes_of(const v1::SiteDeltas &deltas, const cmas::SiteTab
   return changes;
 }
 
+Result<> check_named(const v1::ServiceFinished &finished) {
+  if (finished.reservation() != 0 || finished.csci_id() != 0) return done();
+  return Error{"reservation, csci_id: both are missing or 0",
+               "name the reservation, or the instance, whose oldest reservation then ends"};
+}
+
 Result<uint64_t> reservation_of(const v1::ServiceFinished &finished, const cmas::SiteTable &table) {
   if (finished.reservation() != 0) {
     if (table.ledger().contains(finished.reservation())) return finished.reservation();
     return Error{"reservation: " + std::to_string(finished.reservation()) + " is unknown or has ended",
                  "nothing is left to do for it: its slots are free, by the client, by lease or by another heartbeat"};
   }
-  if (finished.csci_id() == 0) return Error{"neither reservation nor csci_id is given", "name one of them"};
   const cmas::LedgerEntry *oldest = nullptr;
   for (const auto &[id, entry] : table.ledger()) {
     const bool fits = entry.key.csci_id == finished.csci_id() && (finished.gas() == 0 || entry.gas == finished.gas());

@@ -29,7 +29,8 @@ using KeysByInstance = std::multimap<uint32_t, cmas::RowKey>;  // CSCI-ID -> row
 // Finds each delta's row and tries all on copies: an error means that none of them may be applied.
 Result<SiteChanges> changes_of(const v1::SiteDeltas &deltas, const cmas::SiteTable &table, const KeysByInstance &keys);
 
-// The reservation that a heartbeat ends.
+Result<> check_named(const v1::ServiceFinished &finished);
+// The reservation that a heartbeat ends, of those that there are.
 Result<uint64_t> reservation_of(const v1::ServiceFinished &finished, const cmas::SiteTable &table);
 
 v1::SiteRow to_api(const cmas::SiteRow &row);

@@ -123,6 +123,43 @@ TEST_F(Agent, batch_of_deltas_is_all_or_nothing_and_the_error_names_the_culprit)
   EXPECT_EQ(table().rows_size(), 2);
 }
 
+TEST_F(Agent, removal_that_changes_the_row_as_well_is_refused) {
+  start();
+  put_table();
+  const std::pair<const char *, const char *> wrong[] = {{R"("gas":3)", "gas,"},
+                                                         {R"("gas_change":0)", "gas_change,"},
+                                                         {R"("cost":0)", "cost,"},
+                                                         {R"("draining":true)", "draining,"},
+                                                         {R"("access_delay_us":9)", "access_delay_us,"}};
+  for (const auto &[field, named] : wrong) {
+    const auto answer =
+        call("POST", "/v1/deltas",
+             R"({"deltas":[{"csci_id":2,"cost":7},{"csci_id":1,"remove":true,)" + std::string(field) + "}]}");
+    EXPECT_EQ(answer.status, 400) << field;
+    EXPECT_THAT(answer.body, HasSubstr("deltas[1].remove: true excludes " + std::string(named))) << field;
+  }
+  EXPECT_EQ(table().rows_size(), 2);
+  EXPECT_EQ(table().rows(1).cost(), 2) << "nothing of it is in force";
+}
+
+TEST_F(Agent, contact_that_is_no_host_of_a_network_is_refused) {
+  start();
+  const std::pair<const char *, const char *> wrong[] = {
+      {R"("contact":"127.0.0.1")", "rows[0].contact: 127.0.0.1 is a loopback"},
+      {R"("contact":"::1")", "rows[0].contact: ::1 is a loopback"},
+      {R"("contact":"0.0.0.0")", "rows[0].contact: 0.0.0.0 is no address"},
+      {R"("contact":"224.0.0.1")", "rows[0].contact: 224.0.0.1 is a multicast"},
+      {R"("contact":"255.255.255.255")", "rows[0].contact: 255.255.255.255 is a broadcast"},
+      {R"("contact":"::ffff:10.2.0.11")", "rows[0].contact: ::ffff:10.2.0.11 is an IPv4"},
+      {R"("contact6":"ff02::1")", "rows[0].contact6: ff02::1 is a multicast"},
+      {R"("contact6":"::1")", "rows[0].contact6: ::1 is a loopback"}};
+  for (const auto &[field, part] : wrong) {
+    const auto answer = call("PUT", "/v1/table", R"({"rows":[{"cs_id":1,"csci_id":1,)" + std::string(field) + "}]}");
+    EXPECT_EQ(answer.status, 400) << field;
+    EXPECT_THAT(answer.body, AllOf(HasSubstr(part), HasSubstr("no host of the site's network"))) << field;
+  }
+}
+
 TEST_F(Agent, errors_of_a_table_name_row_and_field) {
   start();
   const std::pair<const char *, const char *> wrong[] = {
@@ -291,7 +328,15 @@ TEST_F(Agent, reservation_is_granted_finished_by_heartbeat_and_told_to_the_path_
   EXPECT_THAT(finished, ::testing::ElementsAre(12, 11, 13));
   EXPECT_EQ(call("POST", "/v1/finished", R"({"reservation":12})").status, 404);
   EXPECT_EQ(call("POST", "/v1/finished", R"({"csci_id":1})").status, 404);
-  EXPECT_EQ(call("POST", "/v1/finished", "{}").status, 404);
+}
+
+TEST_F(Agent, heartbeat_that_names_nothing_is_told_what_is_missing) {
+  start();
+  for (const auto *body : {"{}", R"({"gas":1})", R"({"reservation":0})"}) {
+    const auto answer = call("POST", "/v1/finished", body);
+    EXPECT_EQ(answer.status, 400) << body;
+    EXPECT_THAT(answer.body, HasSubstr("reservation, csci_id: both are missing")) << body;
+  }
 }
 
 TEST_F(Agent, lease_that_runs_out_gives_the_slots_back) {
