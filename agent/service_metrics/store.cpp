@@ -90,7 +90,7 @@ Result<> Store::claim(const std::string &site) {
   const auto number = [this](const char *pragma) -> Result<int64_t> {
     auto statement = prepare(pragma);
     if (!statement.ok()) return statement.error();
-    sqlite3_step(statement->get());
+    if (sqlite3_step(statement->get()) != SQLITE_ROW) return failure("cannot read");
     return sqlite3_column_int64(statement->get(), 0);
   };
   const auto application = number("PRAGMA application_id"), version = number("PRAGMA user_version"),
@@ -115,10 +115,13 @@ Result<> Store::claim(const std::string &site) {
                      std::to_string(kSchema),
                  "run the version that wrote it, or move the file away: the site then puts its table again"};
   }
+  if (auto whole = check_whole(); !whole.ok()) return whole;
   auto owner = prepare("SELECT value FROM meta WHERE name = 'site'");
   if (!owner.ok()) return owner.error();
   sqlite3_step(owner->get());
-  if (const std::string found = text_of(owner->get(), 0); found != site) {
+  const std::string found = text_of(owner->get(), 0);
+  if (found.empty()) return damaged("it names no site");
+  if (found != site) {
     return Error{"cannot use " + path_ + ": it holds the rows of site '" + found + "', configured is '" + site + "'",
                  "set `service_metric_agent: site:` back, or move the file away"};
   }
@@ -126,6 +129,14 @@ Result<> Store::claim(const std::string &site) {
   if (*version == 1)
     if (auto upgraded = run(kUpgrade); !upgraded.ok()) return upgraded;
   return run("COMMIT");
+}
+
+Result<> Store::check_whole() {
+  auto check = prepare("PRAGMA integrity_check(1)");
+  if (!check.ok()) return check.error();
+  if (sqlite3_step(check->get()) != SQLITE_ROW) return failure("cannot read");
+  const std::string verdict = text_of(check->get(), 0);
+  return verdict == "ok" ? done() : Result<>{damaged(verdict)};
 }
 
 Result<> Store::prepare_all() {
@@ -182,7 +193,7 @@ Result<> Store::load_rows(cmas::SiteTable &table) {
     row.access_delay = cmas::Micros(sqlite3_column_int64(at, 5));
     row.draining = sqlite3_column_int(at, 6) != 0;
     const auto egresses = nlohmann::json::parse(text_of(at, 7), nullptr, false);
-    if (!egresses.is_array()) return failure("broken egresses in");
+    if (!egresses.is_array()) return damaged("the egresses of " + cmas::text(row.key) + " are no list");
     for (const auto &egress : egresses)
       if (egress.is_string()) row.egresses.push_back(egress.get<std::string>());
     site_row.contact = text_of(at, 8);
@@ -190,7 +201,8 @@ Result<> Store::load_rows(cmas::SiteTable &table) {
     rows.push_back(std::move(site_row));
   }
   if (state != SQLITE_DONE) return failure("cannot read");
-  return table.replace(std::move(rows));
+  const auto taken = table.replace(std::move(rows));
+  return taken.ok() ? taken : Result<>{damaged(taken.error().what)};
 }
 
 Result<> Store::load_reservations(cmas::SiteTable &table, cmas::TimePoint now, WallTime wall_now) {
@@ -297,8 +309,16 @@ Result<> Store::step(sqlite3_stmt *statement) {
   return result;
 }
 
+Error Store::damaged(const std::string &how) const {
+  return Error{
+      path_ + " is damaged: " + how,
+      "move it away and start again; the site then puts its table anew. What is lost are the reservations in it: "
+      "their slots count as free"};
+}
+
 Error Store::failure(const std::string &what) const {
   const int code = sqlite3_errcode(database_.get());
+  if (code == SQLITE_CORRUPT) return damaged(sqlite3_errmsg(database_.get()));
   // SQLite has a code of its own for a full disk, and says little of others.
   const int system = code == SQLITE_FULL ? ENOSPC : code == SQLITE_IOERR ? sqlite3_system_errno(database_.get()) : 0;
   Error error{what + " " + path_ + ": " + (system ? std::strerror(system) : sqlite3_errmsg(database_.get())), "",
@@ -307,8 +327,7 @@ Error Store::failure(const std::string &what) const {
   if (code == SQLITE_BUSY)
     error.hint = "another agent uses this file; stop it, or give this one a state_directory of its own";
   if (code == SQLITE_CANTOPEN) error.hint = "the folder must exist and be writable for catsbpfd";
-  if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT)
-    error.hint = "move the file away: the site then puts its table again";
+  if (code == SQLITE_NOTADB) error.hint = "move the file away: the site then puts its table again";
   return error;
 }
 

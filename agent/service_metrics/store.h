@@ -30,7 +30,7 @@ class Store {
  public:
   using WallTime = std::chrono::system_clock::time_point;
 
-  // Fails naming the file: not writable, in use, not ours, of another schema version or another site.
+  // Fails naming the file: not writable, in use, damaged, not ours, of another schema version or another site.
   static Result<std::unique_ptr<Store>> open(const std::string &path, const std::string &site);
   ~Store();
   Store(const Store &) = delete;
@@ -69,6 +69,7 @@ class Store {
   Result<Statement> prepare(const char *sql);
   Result<> step(sqlite3_stmt *statement);
   Result<> claim(const std::string &site);
+  Result<> check_whole();
   Result<> prepare_all();
   Result<> load_rows(cmas::SiteTable &table);
   Result<> load_reservations(cmas::SiteTable &table, cmas::TimePoint now, WallTime wall_now);
@@ -76,6 +77,7 @@ class Store {
   Result<> put_row(const cmas::SiteRow &row);
   Result<> put_lease(const Changes::Lease &lease);
   Result<> commit(Result<> written);
+  Error damaged(const std::string &how) const;
   Error failure(const std::string &what) const;
 
   Database database_;

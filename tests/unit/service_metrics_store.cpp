@@ -20,6 +20,7 @@ namespace {
 using namespace std::chrono_literals;
 using agent::Store;
 using cmas::SiteTable;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 class StoreTest : public ::testing::Test {
@@ -60,6 +61,11 @@ class StoreTest : public ::testing::Test {
     ASSERT_EQ(sqlite3_open(path_.c_str(), &database), SQLITE_OK);
     ASSERT_EQ(sqlite3_exec(database, text, nullptr, nullptr, nullptr), SQLITE_OK);
     sqlite3_close(database);
+  }
+
+  std::string bytes() const {
+    std::ifstream file(path_, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
   }
 
   Folder folder_;
@@ -187,6 +193,51 @@ TEST_F(StoreTest, file_that_is_no_database_is_refused) {
   const auto error = refused();
   EXPECT_THAT(error.what, HasSubstr(path_));
   EXPECT_FALSE(error.hint.empty());
+}
+
+TEST_F(StoreTest, damaged_page_is_called_so_and_the_file_is_kept) {
+  {
+    SiteTable table;
+    auto store = open();
+    load(*store, table);
+    ASSERT_TRUE(table.replace({row(1, 8)}));
+    ASSERT_TRUE(save(*store, table));
+  }
+  const auto whole = bytes();
+  constexpr std::size_t kPage = 4096;
+  ASSERT_GT(whole.size(), kPage);
+  ASSERT_EQ(whole.size() % kPage, 0u);
+  for (std::size_t page = kPage; page < whole.size(); page += kPage)
+    for (const char filling : {'\0', 'x'}) {
+      auto broken = whole;
+      std::fill_n(broken.begin() + static_cast<std::ptrdiff_t>(page), kPage, filling);
+      std::ofstream(path_, std::ios::binary) << broken;
+      const auto error = refused();
+      EXPECT_THAT(error.what, HasSubstr(path_ + " is damaged: ")) << "page at " << page;
+      EXPECT_THAT(error.hint, AllOf(HasSubstr("move it away"), HasSubstr("lost are the reservations")));
+      EXPECT_TRUE(bytes() == broken) << "somebody may look at it";
+    }
+}
+
+TEST_F(StoreTest, file_that_names_no_site_is_damaged) {
+  open().reset();
+  for (const char *change :
+       {"UPDATE meta SET value = '' WHERE name = 'site'", "DELETE FROM meta WHERE name = 'site'"}) {
+    sql(change);
+    EXPECT_EQ(refused().what, path_ + " is damaged: it names no site");
+  }
+}
+
+TEST_F(StoreTest, rows_that_nobody_could_have_put_are_damage) {
+  for (const char *values :
+       {"(1, 1, 'AR1', 8, 1.5, 0, 0, 'f2', '', '')", "(1, 1, 'AR1', 99999999, 1.5, 0, 0, '[]', '', '')"}) {
+    open().reset();
+    sql(("INSERT OR REPLACE INTO rows VALUES " + std::string(values)).c_str());
+    SiteTable table;
+    const auto loaded = open()->load(table, cmas::Clock::now(), std::chrono::system_clock::now());
+    ASSERT_FALSE(loaded);
+    EXPECT_THAT(loaded.error().what, HasSubstr(path_ + " is damaged: "));
+  }
 }
 
 TEST_F(StoreTest, rows_of_another_site_are_refused) {
