@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 
@@ -10,13 +11,14 @@
 
 namespace {
 
-// A terminal shows as much as it is wide; a pipe gets the 100 columns of the man page.
+// A terminal shows as much as it is wide, from 80 columns; a pipe gets 100.
 catsbpf::cli::Layout layout_of_stdout() {
   catsbpf::cli::Layout layout;
   winsize size{};
   if (!isatty(STDOUT_FILENO)) return layout;
   layout.colour = std::getenv("NO_COLOR") == nullptr;
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > layout.width) layout.width = size.ws_col;
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    layout.width = std::max<std::size_t>(80, size.ws_col);
   return layout;
 }
 
