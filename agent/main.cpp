@@ -276,7 +276,9 @@ Result<> Agent::start_service_metrics() {
     for (const auto &interface : config_.interfaces)
       if (interface.sides.contains("service")) names.insert(interface.name);
     if (auto r = take(ServiceNetworks::open(std::move(names)), service_networks_); !r) return r;
-    options.check_contact = [this](const std::string &contact) { return service_networks_->check(contact); };
+    auto &egress = options.egress.emplace();
+    egress.check_contact = [this](const std::string &contact) { return service_networks_->check(contact); };
+    for (const auto &instance : config_.instances) egress.configured.insert({instance.cs_id, instance.csci_id});
   }
   if (auto r = take(ServiceMetricAgent::open(io_, options), service_metrics_); !r) return r;
   if (config_.has(Role::kEgress)) {

@@ -100,8 +100,8 @@ std::vector<std::string> warnings_view(const Parts &parts) {
   const auto drains = parts.selector ? drains_view(parts) : v1::DrainList{};
   for (const auto &service : drains.unserved())
     all.push_back("drains leave " + service + " no instance: its new flows follow plain routing");
-  if (parts.service_metrics && !parts.service_metrics->trouble().empty())
-    all.push_back("what the site sends is refused, for it cannot be stored: " + parts.service_metrics->trouble());
+  if (parts.service_metrics)
+    for (auto &text : parts.service_metrics->warnings()) all.push_back(std::move(text));
   for (const auto &interface : parts.config->interfaces)
     if (interface.sides.contains("underlay") && rp_filter(interface.name) == 1)
       all.push_back("rp_filter is strict on " + interface.name +

@@ -97,7 +97,18 @@ class Core : public std::enable_shared_from_this<Core> {
   const cmas::SiteTable &table() const { return table_; }
   uint64_t epoch() const { return epoch_; }
   std::string endpoint() const { return server_ ? to_text(server_->endpoint()) : ""; }
-  std::string trouble() const { return refusal_ ? refusal_->what : ""; }
+  std::vector<std::string> warnings() const {
+    std::vector<std::string> all;
+    if (refusal_) all.push_back("what the site sends is refused, for it cannot be stored: " + refusal_->what);
+    std::size_t nowhere = 0;
+    std::string first;
+    for (const auto &[key, row] : table_.rows())
+      if (lacks_contact(row) && nowhere++ == 0) first = cmas::text(key);
+    if (nowhere > 0)
+      all.push_back(std::to_string(nowhere) + " of the site's rows take no new flows, " + first +
+                    " first: neither they nor `instances:` name a contact");
+    return all;
+  }
   std::vector<v1::SessionStatus> sessions() const {
     std::vector<v1::SessionStatus> all;
     for (const auto &client : clients_) all.push_back(client->status());
@@ -316,22 +327,26 @@ class Core : public std::enable_shared_from_this<Core> {
     withhold();
   }
 
-  // A row that names other egresses than this one is their business.
+  // A row of other egresses than this one is their business.
   bool delivered_here(const cmas::SiteRow &row) const {
-    return row.row.egresses.empty() || std::ranges::find(row.row.egresses, options_.name) != row.row.egresses.end();
+    const auto &egresses = row.row.egresses.empty() ? options_.egresses : row.row.egresses;
+    return options_.egress && std::ranges::find(egresses, options_.name) != egresses.end();
+  }
+
+  bool lacks_contact(const cmas::SiteRow &row) const {
+    return delivered_here(row) && row.contact.empty() && !options_.egress->configured.contains(row.row.key);
   }
 
   void withhold() {
     std::set<cmas::RowKey> keys;
-    for (const auto &key : undeliverable_)
-      if (const auto row = table_.rows().find(key); row != table_.rows().end() && delivered_here(row->second))
-        keys.insert(key);
     for (const auto &[key, row] : table_.rows()) {
+      if (lacks_contact(row) || (delivered_here(row) && undeliverable_.contains(key))) keys.insert(key);
       const bool now = keys.contains(key);
       if (now && !table_.withheld(key))
-        log::warn(
-            "instance takes no new flows cs_id={} csci_id={} contact={} reason=\"this egress cannot deliver to it\"",
-            key.cs_id, key.csci_id, row.contact);
+        log::warn("instance takes no new flows cs_id={} csci_id={} contact={} reason=\"{}\"", key.cs_id, key.csci_id,
+                  row.contact,
+                  lacks_contact(row) ? "neither its row nor `instances:` of this egress names a contact"
+                                     : "this egress cannot deliver to it");
       else if (!now && table_.withheld(key))
         log::info("instance takes new flows again cs_id={} csci_id={} contact={}", key.cs_id, key.csci_id, row.contact);
     }
@@ -407,11 +422,15 @@ class Core : public std::enable_shared_from_this<Core> {
   }
 
   Result<> check_contacts(const std::vector<cmas::SiteRow> &rows) const {
-    if (!options_.check_contact) return done();
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (rows[i].contact.empty() || !delivered_here(rows[i])) continue;
-      if (auto checked = options_.check_contact(rows[i].contact); !checked.ok())
-        return Error{"rows[" + std::to_string(i) + "].contact: " + checked.error().what, checked.error().hint};
+      const auto &row = rows[i];
+      const std::string place = "rows[" + std::to_string(i) + "].contact: ";
+      if (lacks_contact(row))
+        return Error{place + "is missing, and `instances:` of this egress names none for " + cmas::text(row.row.key),
+                     "give the instance's address on the site's network, an IPv6 one where it has no other"};
+      if (row.contact.empty() || !delivered_here(row)) continue;
+      if (auto checked = options_.egress->check_contact(row.contact); !checked.ok())
+        return Error{place + checked.error().what, checked.error().hint};
     }
     return done();
   }
@@ -507,7 +526,7 @@ class Agent final : public ServiceMetricAgent {
   uint64_t epoch() const override { return core_->epoch(); }
   std::vector<v1::SessionStatus> sessions() const override { return core_->sessions(); }
   std::string endpoint() const override { return core_->endpoint(); }
-  std::string trouble() const override { return core_->trouble(); }
+  std::vector<std::string> warnings() const override { return core_->warnings(); }
   void stop() override { core_->stop(); }
 
  private:

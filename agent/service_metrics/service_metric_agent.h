@@ -42,9 +42,12 @@ struct ServiceMetricAgentOptions {
   // CS-ID of a Service ID by the cached catalogue of the platform, where the agent has one. Without it
   // (or when it knows no such service) the site names both in its table.
   std::function<std::optional<uint32_t>(const std::string &service_id)> resolve_service;
-  // Where this agent is the egress, too: fails when a contact cannot be delivered to from here. Rows with other
-  // egresses are not asked for.
-  std::function<Result<>(const std::string &contact)> check_contact;
+  // Where this agent is the egress, too. Rows with other egresses are not its business.
+  struct Egress {
+    std::function<Result<>(const std::string &contact)> check_contact;  // fails when it cannot deliver there
+    std::set<cmas::RowKey> configured;  // instances that it delivers to without a contact in the table
+  };
+  std::optional<Egress> egress;
 };
 
 class ServiceMetricAgent {
@@ -65,8 +68,8 @@ class ServiceMetricAgent {
   virtual uint64_t epoch() const = 0;
   virtual std::vector<v1::SessionStatus> sessions() const = 0;
   virtual std::string endpoint() const = 0;  // of the site's API, "ADDRESS:PORT" (port 0: which)
-  // Why nothing can be stored, and changes are refused; "" when all is well.
-  virtual std::string trouble() const = 0;
+  // What an operator should know: why nothing can be stored, which rows take no new flows for want of a contact.
+  virtual std::vector<std::string> warnings() const = 0;
   virtual void stop() = 0;
 };
 

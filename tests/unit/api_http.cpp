@@ -351,7 +351,7 @@ class FakeServiceMetricAgent : public ServiceMetricAgent {
   uint64_t epoch() const override { return 1; }
   std::vector<v1::SessionStatus> sessions() const override { return {}; }
   std::string endpoint() const override { return "127.0.0.1:7443"; }
-  std::string trouble() const override { return ""; }
+  std::vector<std::string> warnings() const override { return {}; }
   void stop() override {}
 
  private:

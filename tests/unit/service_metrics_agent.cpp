@@ -13,6 +13,7 @@ namespace catsbpf::test {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr const char *kTable = R"({"site":"site-2","rows":[
@@ -244,9 +245,14 @@ TEST_F(Agent, egress_hears_of_rows_and_contacts) {
   EXPECT_EQ(heard[2].size(), 1u);
 }
 
+// Of an agent that is an egress, too.
+void deliver(agent::ServiceMetricAgentOptions &options, std::set<cmas::RowKey> configured = {}) {
+  options.egress = {[](const std::string &) { return done(); }, std::move(configured)};
+}
+
 TEST_F(Agent, contact_that_the_egress_cannot_deliver_to_is_refused_and_nothing_changes) {
   start([](auto &options) {
-    options.check_contact = [](const std::string &contact) -> Result<> {
+    options.egress.emplace().check_contact = [](const std::string &contact) -> Result<> {
       if (contact.starts_with("10.2.0.")) return done();
       return Error{contact + " is elsewhere", "give another"};
     };
@@ -258,9 +264,10 @@ TEST_F(Agent, contact_that_the_egress_cannot_deliver_to_is_refused_and_nothing_c
   EXPECT_EQ(answer.status, 400);
   EXPECT_THAT(answer.body, AllOf(HasSubstr("rows[1].contact: 99.99.99.99 is elsewhere"), HasSubstr("give another")));
   EXPECT_EQ(table().SerializeAsString(), before.SerializeAsString());
-  for (const auto *row :
-       {R"({"cs_id":1,"csci_id":2})", R"({"cs_id":1,"csci_id":2,"contact":"99.99.99.99","egresses":["f3"]})"})
-    EXPECT_EQ(call("PUT", "/v1/table", "{\"rows\":[" + std::string(row) + "]}").status, 200) << "not delivered here";
+  EXPECT_EQ(call("PUT", "/v1/table", R"({"rows":[{"cs_id":1,"csci_id":2,"contact":"99.99.99.99","egresses":["f3"]}]})")
+                .status,
+            200)
+      << "not delivered here";
   EXPECT_EQ(
       call("PUT", "/v1/table", R"({"rows":[{"cs_id":1,"csci_id":2,"contact":"99.99.99.99","egresses":["f3","f2"]}]})")
           .status,
@@ -269,7 +276,7 @@ TEST_F(Agent, contact_that_the_egress_cannot_deliver_to_is_refused_and_nothing_c
 
 TEST_F(Agent, instance_that_the_egress_cannot_deliver_to_takes_no_new_flows_until_it_can) {
   serve();
-  start();
+  start([](auto &options) { deliver(options); });
   put_table();
   ASSERT_TRUE(until([&] { return instance(1).has_value() && instance(2).has_value(); }));
   agent_->set_undeliverable({{1, 1}, {7, 7}});
@@ -293,9 +300,56 @@ TEST_F(Agent, instance_that_the_egress_cannot_deliver_to_takes_no_new_flows_unti
   EXPECT_TRUE(reserve(11, 1));
 }
 
+TEST_F(Agent, row_whose_contact_the_egress_does_not_know_is_refused) {
+  start([](auto &options) { deliver(options, {{1, 1}}); });
+  const auto put = [&](const std::string &rows) { return call("PUT", "/v1/table", "{\"rows\":[" + rows + "]}"); };
+  const auto answer = put(R"({"cs_id":1,"csci_id":1},{"cs_id":1,"csci_id":2})");
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_THAT(answer.body,
+              AllOf(HasSubstr("rows[1].contact: is missing, and `instances:` of this egress names none for "
+                              "CSCI-ID 2 of CS-ID 1"),
+                    HasSubstr("address on the site's network")));
+  EXPECT_EQ(put(R"({"cs_id":1,"csci_id":2,"egresses":["f3","f2"]})").status, 400);
+  EXPECT_EQ(put(R"({"cs_id":1,"csci_id":1})").status, 200) << "the configuration knows";
+  EXPECT_EQ(put(R"({"cs_id":1,"csci_id":2,"egresses":["f3"]})").status, 200) << "another egress has to know";
+  EXPECT_THAT(agent_->warnings(), ElementsAre());
+}
+
+TEST_F(Agent, row_of_an_earlier_life_whose_contact_the_egress_does_not_know_takes_no_new_flows) {
+  start();
+  ASSERT_EQ(
+      call("PUT", "/v1/table", R"({"rows":[{"cs_id":1,"csci_id":1,"gas":1},{"cs_id":1,"csci_id":2,"gas":1}]})").status,
+      200);
+  agent_.reset();
+  serve();
+  start([](auto &options) { deliver(options, {{1, 1}}); });
+  ASSERT_TRUE(until([&] { return instance(1).has_value() && instance(2).has_value(); }));
+  EXPECT_EQ(instance(1)->state, cmas::RowState::kActive);
+  EXPECT_EQ(instance(2)->state, cmas::RowState::kDraining);
+  EXPECT_FALSE(reserve(11, 2));
+  EXPECT_THAT(agent_->warnings(),
+              ElementsAre(HasSubstr("1 of the site's rows take no new flows, CSCI-ID 2 of CS-ID 1")));
+  ASSERT_EQ(call("PUT", "/v1/table", R"({"rows":[{"cs_id":1,"csci_id":2,"gas":1,"contact":"10.2.0.12"}]})").status,
+            200);
+  ASSERT_TRUE(until([&] { return instance(2)->state == cmas::RowState::kActive; }));
+  EXPECT_THAT(agent_->warnings(), ElementsAre());
+}
+
+TEST_F(Agent, egresses_of_the_configuration_hold_for_rows_that_name_none) {
+  serve();
+  start([](auto &options) {
+    deliver(options);
+    options.egresses = {"f3"};
+  });
+  EXPECT_EQ(call("PUT", "/v1/table", R"({"rows":[{"cs_id":1,"csci_id":1,"gas":1}]})").status, 200);
+  agent_->set_undeliverable({{1, 1}});
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  EXPECT_EQ(instance(1)->state, cmas::RowState::kActive);
+}
+
 TEST_F(Agent, instance_of_another_egress_is_that_ones_to_deliver_to) {
   serve();
-  start();
+  start([](auto &options) { deliver(options); });
   const auto put = [&](const std::string &egresses) {
     return call("PUT", "/v1/table",
                 R"({"rows":[{"cs_id":1,"csci_id":1,"gas":1,"contact":"10.3.0.11","egresses":)" + egresses + "}]}")
@@ -325,7 +379,7 @@ TEST_F(Agent, reservation_is_granted_finished_by_heartbeat_and_told_to_the_path_
   EXPECT_EQ(call("POST", "/v1/finished", R"({"csci_id":1})").status, 200) << "the oldest: 11";
   EXPECT_EQ(call("POST", "/v1/finished", R"({"csci_id":1,"gas":3})").status, 200);
   ASSERT_TRUE(until([&] { return finished.size() == 3 && instance(1)->in_use == 0; }));
-  EXPECT_THAT(finished, ::testing::ElementsAre(12, 11, 13));
+  EXPECT_THAT(finished, ElementsAre(12, 11, 13));
   EXPECT_EQ(call("POST", "/v1/finished", R"({"reservation":12})").status, 404);
   EXPECT_EQ(call("POST", "/v1/finished", R"({"csci_id":1})").status, 404);
 }
@@ -422,7 +476,7 @@ TEST_F(Agent, heartbeat_while_the_path_selector_was_away_ends_its_grant_on_retur
   std::vector<uint64_t> finished;
   server_->on_finished([&](uint64_t reservation, const std::string &) { finished.push_back(reservation); });
   ASSERT_TRUE(until([&] { return !finished.empty() && in().state() == "up"; }));
-  EXPECT_THAT(finished, ::testing::ElementsAre(12));
+  EXPECT_THAT(finished, ElementsAre(12));
   EXPECT_EQ(agent_->table().ledger().size(), 2u);
 }
 
@@ -471,7 +525,7 @@ TEST_F(Agent, change_that_cannot_be_stored_is_refused_and_not_in_force) {
     EXPECT_EQ(answer.status, 503);
     EXPECT_THAT(answer.body, AllOf(HasSubstr("not in force"), HasSubstr("site.db: No space left on device")));
   }
-  EXPECT_THAT(agent_->trouble(), HasSubstr("No space left on device"));
+  EXPECT_THAT(agent_->warnings(), ElementsAre(AllOf(HasSubstr("is refused"), HasSubstr("No space left on device"))));
   const auto unchanged = table();
   ASSERT_EQ(unchanged.rows_size(), 2);
   EXPECT_EQ(unchanged.rows(0).gas(), 8u);
@@ -484,7 +538,7 @@ TEST_F(Agent, change_that_cannot_be_stored_is_refused_and_not_in_force) {
   })) << "the path selector has the old rows again";
 
   disk.fill(false);
-  ASSERT_TRUE(until([&] { return agent_->trouble().empty(); })) << "the store tries again by itself";
+  ASSERT_TRUE(until([&] { return agent_->warnings().empty(); })) << "the store tries again by itself";
   EXPECT_EQ(delta(R"({"csci_id":1,"gas_change":-3})").rows(0).gas(), 5u);
   agent_.reset();
   start();
@@ -508,10 +562,10 @@ TEST_F(Agent, reservations_are_neither_granted_nor_ended_while_the_disk_is_full)
   EXPECT_EQ(table().rows(0).in_use(), 2u);
   EXPECT_TRUE(finished.empty());
   disk.fill(false);
-  ASSERT_TRUE(until([&] { return agent_->trouble().empty(); }));
+  ASSERT_TRUE(until([&] { return agent_->warnings().empty(); }));
   EXPECT_EQ(call("POST", "/v1/finished", R"({"reservation":11})").status, 200);
   ASSERT_TRUE(until([&] { return !finished.empty(); }));
-  EXPECT_THAT(finished, ::testing::ElementsAre(11));
+  EXPECT_THAT(finished, ElementsAre(11));
   EXPECT_TRUE(reserve(12, 1));
 }
 
