@@ -59,6 +59,12 @@ Result<> ServiceNetworks::check(const std::string &contact) {
     const auto link = query_.link((*route)->ifindex);
     if (link && *link && interfaces_.contains((*link)->name)) return done();
   }
+  if (!*route) {
+    const auto own = query_.own_addresses();
+    if (own && std::ranges::find(*own, *address) != own->end())
+      return Error{contact + " is an address of this egress itself or a broadcast one, no host of the site's network",
+                   "give the instance's own address there"};
+  }
   const auto links = query_.links();
   return links ? check_contact(contact, *route, *links, interfaces_) : done();
 }

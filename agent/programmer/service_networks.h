@@ -19,8 +19,8 @@ class ServiceNetworks {
   // Of these interfaces. Fails when netlink cannot be opened.
   static Result<std::unique_ptr<ServiceNetworks>> open(std::set<std::string> interfaces);
 
-  // Fails when it is certain that `contact` lies on no network of them. A neighbour need not answer, and what is down
-  // tells nothing of its networks: then any contact is fine.
+  // Fails when it is certain that `contact` lies on no network of them, or is this host's own. A neighbour need not
+  // answer, and what is down tells nothing of its networks: then any other host's address is fine.
   Result<> check(const std::string &contact);
 
  private:

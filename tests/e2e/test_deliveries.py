@@ -10,12 +10,17 @@ AR1, AR1_6 = "10.99.0.1", "fd00:99::1"
 def contact_on_no_service_network_is_refused_and_changes_nothing(e2e):
     client = api.site(e2e.lab, "site-2")
     before = client.get("/v1/table")
-    for contact in ("99.99.99.99", "10.3.0.11", "172.16.2.254", "10.2.0.255", "fd00:3::11"):
+    for contact in ("99.99.99.99", "10.3.0.11", "172.16.2.254", "fd00:3::11"):
         rows = [*before["rows"], {"service_id": "AR1", "csci_id": 9, "gas": 3, "cost": 1, "contact": contact}]
         answer = client.call("PUT", "/v1/table", {"rows": [{k: v for k, v in r.items() if k != "in_use"} for r in rows]})
         assert answer.status == 400, (contact, answer.status, answer.body)
         assert f"rows[2].contact: {contact} is on no network" in answer.json["error"], answer.body
         assert answer.json["hint"] == "give an address on a service interface of this egress (site0)", answer.body
+    for contact in ("10.2.0.1", "10.255.0.2", "10.2.0.255", "127.0.0.1"):
+        answer = client.call("PUT", "/v1/table", {"rows": [{"service_id": "AR1", "csci_id": 9, "contact": contact}]})
+        assert answer.status == 400, (contact, answer.status, answer.body)
+        assert answer.json["error"].startswith(f"rows[0].contact: {contact} is "), answer.body
+        assert answer.json["error"].endswith(", no host of the site's network"), answer.body
     assert client.get("/v1/table") == before
     client.close()
     assert e2e.catsbpf("f2", "status")["programming"] == "in sync"

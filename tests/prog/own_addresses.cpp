@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "agent/netlink/query.h"
+#include "agent/programmer/service_networks.h"
 #include "maps/tables.h"
 #include "tests/prog/steering_fixture.h"
 
@@ -94,6 +95,24 @@ TEST_F(OwnAddressesTest, host_with_more_than_the_map_holds_starts_with_one_warni
   here->ip("addr add 10.1.0.1/24 dev u0");
   (*opened)->mend();
   EXPECT_EQ((*opened)->warnings(), std::vector<std::string>{warning}) << "the same words: told once";
+}
+
+TEST_F(OwnAddressesTest, own_address_is_no_contact_also_while_a_service_interface_is_down) {
+  here->ip("addr add 10.1.0.1/24 dev u0");
+  here->ip("-6 addr add fd00:1::1/64 dev u0 nodad");
+  there->ip("link set p0 up");
+  for (const std::set<std::string> &services : {std::set<std::string>{"u0"}, {"u0", "u1"}}) {
+    auto networks = agent::ServiceNetworks::open(services);
+    ASSERT_TRUE(networks.ok());
+    for (const char *address : {"10.1.0.1", "10.1.0.255", "fd00:1::1"}) {
+      const auto checked = (*networks)->check(address);
+      ASSERT_FALSE(checked.ok()) << address;
+      EXPECT_NE(checked.error().what.find(std::string(address) + " is an address of this egress itself or a broadcast"),
+                std::string::npos)
+          << checked.error().what;
+    }
+    EXPECT_TRUE((*networks)->check("10.1.0.11").ok());
+  }
 }
 
 }  // namespace
