@@ -4,7 +4,7 @@
 // all that came while the last one was written, and only then come the answers: a slow disk does not hold up what
 // steers packets. What cannot be stored is undone, with all that came after it, and refused; from then on nothing
 // new is taken until the store can write again. What was said and not stored because the agent died is corrected by
-// the Snapshot of the next life.
+// the Snapshot of the next life. That begins when its epoch is stored: until then there are no sessions.
 #include "agent/service_metrics/service_metric_agent.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -63,10 +63,11 @@ class Core : public std::enable_shared_from_this<Core> {
     rows_changed_ = false;
     log::info("site table loaded site={} rows={} reservations={} epoch={}", options_.site, table_.rows().size(),
               table_.ledger().size(), epoch_);
-    if (auto dialed = dial(); !dialed.ok()) return dialed;
-    if (auto served = serve(); !served.ok()) return served;
-    arm_lease();
-    return done();
+    if (auto stored = store_->begin(epoch_, whole_ledger()); !stored.ok())
+      wait(stored.error());
+    else if (auto begun = begin(); !begun.ok())
+      return begun;
+    return serve();
   }
 
   void stop() {
@@ -99,7 +100,11 @@ class Core : public std::enable_shared_from_this<Core> {
   std::string endpoint() const { return server_ ? to_text(server_->endpoint()) : ""; }
   std::vector<std::string> warnings() const {
     std::vector<std::string> all;
-    if (refusal_) all.push_back("what the site sends is refused, for it cannot be stored: " + refusal_->what);
+    if (!begun_)
+      all.push_back("unstored: sessions with the path selectors wait until the store can be written: " +
+                    refusal_->what);
+    else if (refusal_)
+      all.push_back("what the site sends is refused, for it cannot be stored: " + refusal_->what);
     std::size_t nowhere = 0;
     std::string first;
     for (const auto &[key, row] : table_.rows())
@@ -116,6 +121,45 @@ class Core : public std::enable_shared_from_this<Core> {
   }
 
  private:
+  Store::Changes whole_ledger() const {
+    Unsaved all;
+    for (const auto &[reservation, entry] : table_.ledger()) all.reservations.insert(reservation);
+    return Store::collect(table_, all, cmas::Clock::now(), std::chrono::system_clock::now());
+  }
+
+  // The epoch is stored.
+  Result<> begin() {
+    if (auto dialed = dial(); !dialed.ok()) {
+      clients_.clear();
+      return dialed;
+    }
+    begun_ = true;
+    arm_lease();
+    flush();
+    return done();
+  }
+
+  void wait(const Error &why) {
+    if (!refusal_)
+      log::error(
+          "cannot store that this agent began site={} reason=\"{}\"; its sessions wait until it can, and what the "
+          "site sends is refused",
+          options_.site, why.what);
+    refusal_ = why;
+    retry_store();
+  }
+
+  void try_to_begin() {
+    worker_.run([store = store_.get(), epoch = epoch_, ledger = whole_ledger()] { return store->begin(epoch, ledger); },
+                [self = shared_from_this()](Result<> begun) {
+                  if (self->stopped_) return;
+                  if (begun.ok()) begun = self->begin();
+                  if (!begun.ok()) return self->wait(begun.error());
+                  log::info("the site table can be stored again site={}", self->options_.site);
+                  self->refusal_.reset();
+                });
+  }
+
   Result<> dial() {
     for (const auto &selector : options_.path_selectors) {
       SessionClientOptions options;
@@ -192,7 +236,7 @@ class Core : public std::enable_shared_from_this<Core> {
   }
 
   void flush() {
-    if (!group_ || stopped_) return;
+    if (!group_ || stopped_ || !begun_) return;
     const auto group = std::exchange(group_, nullptr);
     const auto dirty = table_.take_dirty();
     unsaved_.rows.insert(dirty.changed.begin(), dirty.changed.end());
@@ -284,7 +328,9 @@ class Core : public std::enable_shared_from_this<Core> {
     retry_.expires_after(kRetryStore);
     retry_.async_wait([weak = weak_from_this()](boost::system::error_code cancelled) {
       const auto self = weak.lock();
-      if (!cancelled && self && !self->stopped_) (void)self->group();
+      if (cancelled || !self || self->stopped_) return;
+      if (!self->begun_) return self->try_to_begin();
+      (void)self->group();
     });
   }
 
@@ -510,7 +556,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::set<cmas::RowKey> undeliverable_;  // as the egress of this agent says
   std::function<void(const std::vector<cmas::SiteRow> &)> on_rows_;
   uint64_t epoch_ = 0;
-  bool rows_changed_ = false, writing_ = false, stopped_ = false;
+  bool begun_ = false, rows_changed_ = false, writing_ = false, stopped_ = false;
 };
 
 class Agent final : public ServiceMetricAgent {

@@ -161,17 +161,6 @@ Result<uint64_t> Store::load(cmas::SiteTable &table, cmas::TimePoint now, WallTi
   if (!read.ok()) return read.error();
   sqlite3_step(read->get());
   const auto epoch = std::max<int64_t>(sqlite3_column_int64(read->get(), 0) + 1, wall_ms(wall_now) / 1000);
-  read->reset();
-  if (auto began = run("BEGIN IMMEDIATE"); !began.ok()) return began.error();
-  auto bump = prepare("UPDATE meta SET value = ? WHERE name = 'epoch'");
-  if (!bump.ok()) return bump.error();
-  Bind{bump->get()}(epoch);
-  Result<> written = step(bump->get());
-  // Positions count from 1 in each life.
-  for (auto entry = table.ledger().begin(); written.ok() && entry != table.ledger().end(); ++entry)
-    written = put_lease(lease_of(entry->second, now, wall_now));
-  bump->reset();
-  if (auto committed = commit(std::move(written)); !committed.ok()) return committed.error();
   return static_cast<uint64_t>(epoch);
 }
 
@@ -240,6 +229,15 @@ Store::Changes Store::collect(const cmas::SiteTable &table, const Unsaved &unsav
       changes.ended.push_back(reservation);
   }
   return changes;
+}
+
+Result<> Store::begin(uint64_t epoch, const Changes &ledger) {
+  auto bump = prepare("UPDATE meta SET value = ? WHERE name = 'epoch'");
+  if (!bump.ok()) return bump.error();
+  if (auto began = run("BEGIN IMMEDIATE"); !began.ok()) return began;
+  Bind{bump->get()}(static_cast<int64_t>(epoch));
+  auto written = step(bump->get());
+  return commit(written.ok() ? write(ledger) : written);
 }
 
 Result<> Store::save(const Changes &changes) {

@@ -36,8 +36,9 @@ class Store {
   Store(const Store &) = delete;
   Store &operator=(const Store &) = delete;
 
-  // Fills the empty `table`; leases that ran out meanwhile are in it too (expire() ends them). Returns
-  // the epoch of this life, greater than all before: also after the file was lost, by the wall clock.
+  // Fills the empty `table`; leases that ran out meanwhile are in it too (expire() ends them). Writes nothing. Returns
+  // the epoch of this life, greater than all before: also after the file was lost, by the wall clock. It may be used
+  // once begin() has stored it.
   Result<uint64_t> load(cmas::SiteTable &table, cmas::TimePoint now, WallTime wall_now);
 
   // A copy of what is to be written, so that the table may change while it is.
@@ -53,6 +54,8 @@ class Store {
     bool empty() const { return rows.empty() && removed.empty() && leases.empty() && ended.empty(); }
   };
   static Changes collect(const cmas::SiteTable &table, const Unsaved &unsaved, cmas::TimePoint now, WallTime wall_now);
+  // `ledger`: all reservations, whose positions count from 1 in each life.
+  Result<> begin(uint64_t epoch, const Changes &ledger);
   // One transaction: all or nothing. Waits for the disk.
   Result<> save(const Changes &changes);
 

@@ -569,6 +569,40 @@ TEST_F(Agent, reservations_are_neither_granted_nor_ended_while_the_disk_is_full)
   EXPECT_TRUE(reserve(12, 1));
 }
 
+TEST_F(Agent, start_on_a_full_disk_delivers_and_its_sessions_wait_for_room) {
+  FullDisk disk;
+  serve();
+  start();
+  put_table();
+  ASSERT_TRUE(until([&] { return instance(1).has_value(); }));
+  ASSERT_TRUE(reserve(11, 1, 3600s, 2));
+  const auto epoch = agent_->epoch();
+  disk.fill();
+  agent_.reset();
+  start();
+  std::vector<cmas::SiteRow> delivered;
+  agent_->on_rows([&](const auto &rows) { delivered = rows; });
+  ASSERT_EQ(delivered.size(), 2u);
+  EXPECT_EQ(delivered[0].contact, "10.2.0.11");
+  agent_->set_undeliverable({{2, 2}});
+  EXPECT_EQ(table().rows(0).in_use(), 2u);
+  EXPECT_EQ(call("POST", "/v1/deltas", R"({"deltas":[{"csci_id":1,"gas":1}]})").status, 503);
+  EXPECT_THAT(agent_->warnings(), ElementsAre(AllOf(HasSubstr("unstored: sessions with the path selectors wait"),
+                                                    HasSubstr("No space left on device"))));
+  EXPECT_TRUE(agent_->sessions().empty());
+
+  disk.fill(false);
+  ASSERT_TRUE(until([&] { return agent_->warnings().empty() && in().epoch() == agent_->epoch(); }));
+  EXPECT_GT(agent_->epoch(), epoch);
+  EXPECT_TRUE(reserve(12, 1));
+  EXPECT_EQ(delta(R"({"csci_id":1,"gas":7})").rows(0).in_use(), 3u);
+  const auto second = agent_->epoch();
+  agent_.reset();
+  start();
+  EXPECT_GT(agent_->epoch(), second);
+  EXPECT_EQ(table().rows(0).gas(), 7u);
+}
+
 // `count` deltas, one after the other, over one kept connection; how many were answered by 200.
 asio::awaitable<int> post_deltas(asio::io_context &io, asio::ip::tcp::endpoint to, tls::Files files, int count) {
   const auto context = *tls::client_context(files);

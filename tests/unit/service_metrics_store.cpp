@@ -36,9 +36,16 @@ class StoreTest : public ::testing::Test {
     return store ? Error{} : store.error();
   }
   uint64_t load(Store &store, SiteTable &table) {
-    const auto epoch = store.load(table, cmas::Clock::now(), std::chrono::system_clock::now());
+    const auto now = cmas::Clock::now();
+    const auto wall_now = std::chrono::system_clock::now();
+    const auto epoch = store.load(table, now, wall_now);
     EXPECT_TRUE(epoch) << epoch.error().text();
-    return epoch ? *epoch : 0;
+    if (!epoch) return 0;
+    agent::Unsaved all;
+    for (const auto &[reservation, entry] : table.ledger()) all.reservations.insert(reservation);
+    const auto begun = store.begin(*epoch, Store::collect(table, all, now, wall_now));
+    EXPECT_TRUE(begun) << begun.error().text();
+    return *epoch;
   }
   static Result<> save(Store &store, SiteTable &table, std::set<uint64_t> reservations = {}) {
     const auto dirty = table.take_dirty();
