@@ -9,7 +9,7 @@ std::string render(const v1::PathList &list, const Layout &layout) {
   Table table({{"EGRESS", Align::left, Shorten::end, 6},
                {"ADDRESS", Align::left, Shorten::middle, 12},
                {"ENCAP", Align::left, Shorten::end, 6},
-               {"INTERFACE", Align::left, Shorten::end},
+               {"INTERFACE", Align::left, Shorten::end, 9},
                {"NEXT HOP", Align::left, Shorten::middle, 12},
                {"STATE", Align::left, Shorten::end, 10},
                {"MTU", Align::right},
