@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an egress cannot deliver to takes no new flows."""
+"""What an egress cannot deliver to takes no new flows, and what it can it delivers on a full disk, too."""
+import contextlib
+import shutil
+import signal
+import subprocess
+
 from labkit import api, steering, traffic
 from runner import test
 
@@ -50,3 +55,43 @@ def instance_that_its_egress_has_no_way_to_takes_no_new_flows_until_it_has(e2e):
     assert traffic.new_flows(e2e.lab, AR1, 20) == {3: 20}
     e2e.run("f2", ["ip", "route", "add", *network])
     e2e.eventually("both sites again", lambda: set(traffic.new_flows(e2e.lab, AR1, 40)) == {1, 3})
+
+
+@contextlib.contextmanager
+def full_disk(agent, state):
+    """The agent, killed, has its state on a file system of its own that is full. Gives the file that fills it."""
+    kept = state.with_name("state-before")
+    agent.stop(signal.SIGKILL)
+    shutil.copytree(state, kept)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", state], check=True)
+    try:
+        shutil.copytree(kept, state, dirs_exist_ok=True)
+        with contextlib.suppress(OSError), open(state / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        yield state / "filler"
+    finally:
+        agent.stop()
+        subprocess.run(["umount", state], check=True)
+        shutil.rmtree(kept)
+
+
+@test
+def egress_killed_on_a_full_disk_starts_and_its_sessions_wait_for_room(e2e):
+    agent = e2e.agent("f2")
+
+    def sessions():
+        return e2e.catsbpf("f2", "sessions")["sessions"]
+
+    def unstored():
+        return [text for text in e2e.catsbpf("f2", "status")["warnings"] if "stored" in text]
+    with full_disk(agent, e2e.lab.files("f2") / "state") as filler:
+        agent.start()
+        waiting = e2e.eventually("it says that its sessions wait", unstored)
+        assert waiting[0].startswith("unstored: sessions") and "site.db: No space left on device" in waiting[0], waiting
+        e2e.eventually("it delivers", lambda: e2e.catsbpf("f2", "status")["programming"] == "in sync")
+        assert sessions() == []
+        filler.unlink()
+        e2e.eventually("f1 has its rows", lambda: any(s["acknowledged"] > 0 for s in sessions()))
+        e2e.eventually("both sites take new flows", lambda: set(traffic.new_flows(e2e.lab, AR1, 40)) == {1, 3})
+        assert unstored() == []

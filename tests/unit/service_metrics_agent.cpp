@@ -601,6 +601,11 @@ TEST_F(Agent, start_on_a_full_disk_delivers_and_its_sessions_wait_for_room) {
   start();
   EXPECT_GT(agent_->epoch(), second);
   EXPECT_EQ(table().rows(0).gas(), 7u);
+  agent_.reset();  // in order: the file stands alone, without a journal
+  disk.fill();
+  start();
+  EXPECT_THAT(agent_->warnings(), ElementsAre(HasSubstr("unstored: ")));
+  EXPECT_EQ(table().rows(0).gas(), 7u);
 }
 
 // `count` deltas, one after the other, over one kept connection; how many were answered by 200.
