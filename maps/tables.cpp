@@ -190,6 +190,8 @@ uint64_t PinnedTables::jiffies() const {
 
 }  // namespace
 
+std::span<const char *const> map_names() { return kMapNames; }
+
 Result<std::unique_ptr<Tables>> Tables::open(const std::string &pin_directory) {
   return PinnedTables::open(pin_directory);
 }

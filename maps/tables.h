@@ -15,6 +15,9 @@
 
 namespace catsbpf::maps {
 
+// What is pinned in a pin directory, beside the folders of programs and links.
+std::span<const char *const> map_names();
+
 class Tables {
  public:
   // Fails when nothing is pinned there, when the layout is another one (names both), or for lack of

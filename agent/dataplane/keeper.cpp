@@ -54,6 +54,7 @@ Result<> Keeper::open(const DataplaneOptions &options) {
   }
   tunnel_address_ = options.tunnel_address;
   if (auto had = check_tunnel_address(); !had) return had;
+  if (auto own = check_nothing_foreign(pin_directory_); !own) return own;
   if (auto made = make_pin_directory(pin_directory_); !made) return made;
   auto lock = lock_pin_directory(pin_directory_, options.lock_patience);
   if (!lock) return lock.error();
@@ -77,7 +78,7 @@ Result<> Keeper::describe() {
   auto mapped =
       maps::ArrayOpener(pin_directory_).into(table_, "interfaces").into(own_addresses_, "own_addresses").result();
   if (!mapped) return mapped;
-  if (auto described = describe_all(Others::kStay); !described) return described;
+  if (auto described = describe_all(Others::kStay); !described) warn({described.error().what});
   if (auto described = describe_own_addresses(); !described) warn({described.error().what});
   return done();
 }

@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "maps/contract.h"
+#include "maps/tables.h"
 #include "util/log.h"
 
 namespace catsbpf::agent {
@@ -181,6 +182,20 @@ Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory)
   for (const std::string &name : missing)
     if (complete)
       log::warn("pin {} was removed and is made anew: {}", maps::map_pin(pin_directory, name), loss_of(name));
+  return done();
+}
+
+Result<> check_nothing_foreign(const std::string &pin_directory) {
+  // With a layout of its own, another version's pins may have other names; check_layout() speaks of them.
+  if (access(maps::map_pin(pin_directory, "control").c_str(), F_OK) == 0) return done();
+  const auto names = maps::map_names();
+  for (const std::string &name : list_pins(pin_directory)) {
+    const std::string part = "/" + name;
+    if (part == kPrograms || part == kLinks || part == kQdiscs) continue;
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    return Error{"pin directory " + pin_directory + " holds '" + name + "', which is none of catsbpf's",
+                 "name a directory of its own as `pin_directory`, which need not exist yet"};
+  }
   return done();
 }
 

@@ -36,6 +36,9 @@ Result<> keep_pin_directory(const std::string &path, Fd &lock);
 // touched.
 Result<> reuse_pinned_maps(bpf_object *object, const std::string &pin_directory);
 
+// Refuses a directory that holds what catsbpf never pins, for it could not be told what to give up with it.
+Result<> check_nothing_foreign(const std::string &pin_directory);
+
 // True for a pin directory that was made just now: no map and no link is in it.
 bool pins_nothing(const std::string &pin_directory);
 

@@ -61,6 +61,7 @@ Result<bool> uninstall_dataplane(const std::string &pin_directory, std::chrono::
     if (errno == ENOENT || errno == ENOTDIR) return false;
     return system_error("cannot inspect pin directory " + pin_directory, errno);
   }
+  if (auto own = check_nothing_foreign(pin_directory); !own) return own.error();
   auto lock = lock_pin_directory(pin_directory, lock_patience);
   if (!lock) return lock.error();
   collect_libbpf_messages();

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "agent/dataplane/pins.h"
 #include "maps/map.h"
@@ -90,6 +91,20 @@ TEST_F(StartTest, first_start_that_fails_after_the_data_plane_leaves_nothing) {
   }
   EXPECT_TRUE(clean("c0") && clean("u0"));
   EXPECT_NE(access(pins.c_str(), F_OK), 0);
+}
+
+TEST_F(StartTest, pin_directory_with_pins_of_others_is_refused_and_not_removed) {
+  const Fd foreign = foreign_program();
+  std::filesystem::create_directory(pins);
+  const std::string pin = pins + "/foreign";
+  ASSERT_EQ(bpf_obj_pin(foreign.get(), pin.c_str()), 0);
+  auto opened = open({native("c0")});
+  ASSERT_FALSE(opened.ok());
+  EXPECT_EQ(opened.error().what, "pin directory " + pins + " holds 'foreign', which is none of catsbpf's");
+  EXPECT_FALSE(agent::uninstall_dataplane(pins).ok());
+  EXPECT_THAT(agent::list_pins(pins), ElementsAre("foreign"));
+  EXPECT_EQ(xdp_on("c0"), 0u);
+  std::filesystem::remove_all(pins);
 }
 
 TEST_F(StartTest, start_that_fails_leaves_what_an_earlier_agent_left) {
