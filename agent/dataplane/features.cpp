@@ -3,13 +3,18 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/capability.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
 #include <mutex>
+#include <utility>
 
 #include "util/fd.h"
 #include "util/log.h"
@@ -64,6 +69,27 @@ constexpr Feature kNeeded[] = {
 
 std::span<const Feature> needed_features() { return kNeeded; }
 
+namespace {
+
+// Capabilities that the agent needs and this process has not, from /proc; "" when it has all, or none can be told.
+std::string missing_capabilities() {
+  constexpr std::pair<unsigned, const char *> kCapabilities[] = {
+      {CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_PERFMON, "CAP_PERFMON"}, {CAP_BPF, "CAP_BPF"}};
+  std::ifstream status("/proc/self/status");
+  std::string line, missing;
+  while (std::getline(status, line)) {
+    if (!line.starts_with("CapEff:")) continue;
+    const uint64_t has = std::strtoull(line.c_str() + std::strlen("CapEff:"), nullptr, 16);
+    const auto holds = [has](unsigned bit) { return (has >> bit & 1) != 0; };
+    for (const auto &[bit, name] : kCapabilities)
+      if (!holds(bit) && !(bit != CAP_NET_ADMIN && holds(CAP_SYS_ADMIN)))
+        missing += (missing.empty() ? "" : ", ") + std::string(name);
+  }
+  return missing;
+}
+
+}  // namespace
+
 Error explain_refusal(int code, const std::string &libbpf_said, std::span<const Feature> features) {
   if (code == EPERM || code == EACCES) {
     // The verifier says EACCES too: then it has said why.
@@ -71,6 +97,10 @@ Error explain_refusal(int code, const std::string &libbpf_said, std::span<const 
       return system_error("cannot load the data plane", code,
                           "the agent needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (root, or the shipped systemd unit)");
   }
+  // Without them probes for features fail, too.
+  if (const std::string lacks = missing_capabilities(); !lacks.empty())
+    return Error{"cannot load the data plane: the agent lacks " + lacks,
+                 "start it as root, or by the shipped systemd unit", code};
   utsname kernel{};
   uname(&kernel);
   std::string missing, needed;

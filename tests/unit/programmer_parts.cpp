@@ -2,6 +2,10 @@
 // The programmer's parts by themselves: locator table, pools, translation, refusals of the kernel.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -192,6 +196,25 @@ TEST(refusals, a_missing_feature_is_named_with_the_kernel_that_has_it) {
   const Error error = explain_refusal(EINVAL, "libbpf: load failed", features);
   EXPECT_NE(error.what.find("lacks bpf_timer, bpf_loop"), std::string::npos) << error.what;
   EXPECT_NE(error.hint.find("kernel 5.17 or later"), std::string::npos);
+}
+
+// Probes for features fail without them, and would name a kernel that is not old.
+TEST(refusals, a_missing_capability_is_named_before_features) {
+  const Feature features[] = {{"typed tracing programs", "5.5", [] { return false; }}};
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct sets[2] = {};
+    sets[0].effective = sets[0].permitted = 1u << CAP_NET_ADMIN;
+    sets[1].effective = sets[1].permitted = 1u << (CAP_BPF - 32);
+    if (syscall(SYS_capset, &header, sets) != 0) _exit(2);
+    _exit(explain_refusal(EINVAL, "", features).what == "cannot load the data plane: the agent lacks CAP_PERFMON" ? 0
+                                                                                                                  : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(refusals, lack_of_privilege_and_the_verifier_are_told_apart) {
