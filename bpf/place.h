@@ -337,7 +337,7 @@ __noinline int keep_or_move(struct place_request *r, __u32 candidate, __u32 cs_i
 		return (int)slot;
 	chosen = (__u32)select_slot(r);
 	if (!chosen)
-		return slot == SLOT_PLAIN ? -OUTCOME_no_instance : -OUTCOME_path_down;
+		return slot == SLOT_PLAIN ? -OUTCOME_no_instance : r->bypass ? -OUTCOME_bypassed : -OUTCOME_path_down;
 	if (word & TENTATIVE)
 		return (int)(chosen & FLOW_SLOT_MASK); /* moved when its maker has written the record: by the next packet */
 	chosen |= (word >> FLOW_TAG_SHIFT) << FLOW_TAG_SHIFT | next_generation(word) |

@@ -107,6 +107,8 @@ TEST_F(Affinity, without_any_instance_left_a_flow_waits_and_new_ones_follow_plai
     expect_dropped(from_client(ip(data(1))), "path_down");
     expect_passed(from_client(ip(syn(2))), "no_instance");
   }
+  plane.control().bypass = 1;
+  expect_passed(from_client(ip(data(1))), "bypassed");
 }
 
 TEST_F(Affinity, slot_of_another_service_is_not_used) {
