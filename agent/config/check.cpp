@@ -6,6 +6,8 @@
 
 #include "agent/config/words.h"
 #include "cmas/limits.h"
+#include "maps/contract.h"
+#include "util/http/uri.h"
 #include "util/tls/identity.h"
 
 namespace catsbpf::agent {
@@ -51,6 +53,9 @@ void check_names(const Config &config, Problems &problems) {
           problems.at("service_metric_agent", "'" + word + "' is not a name",
                       "a name has 1 to 63 letters, digits, '.', '_' and '-'");
   }
+  if (const std::size_t most = MAX_PATHS - 1; config.forwarders.size() > most)
+    problems.at("forwarders", std::to_string(config.forwarders.size()) + " are more than the data plane's " +
+                                  std::to_string(most) + " paths");
   for (std::size_t i = 0; i < config.forwarders.size(); i++) {
     const std::string field = "forwarders[" + std::to_string(i) + "]";
     if (config.forwarders[i].name == config.node)
@@ -152,7 +157,9 @@ void check_platform(const Config &config, Problems &problems) {
   if (!config.platform || config.platform->url.empty()) return;
   const std::string &url = config.platform->url;
   const auto begins = [&](const char *text) { return url.rfind(text, 0) == 0; };
-  if (begins("https://")) {
+  if (const auto parsed = http::parse_url(url); !parsed && (begins("https://") || begins("http://"))) {
+    problems.at("platform.url", parsed.error().what, parsed.error().hint);
+  } else if (begins("https://")) {
     if (config.platform->name.empty())
       problems.at("platform.name", "is missing: the name in the platform's certificate");
   } else if (begins("http://")) {

@@ -69,6 +69,8 @@ void read_interfaces(Section &top, Config &config, Problems &problems) {
     section.finish();
     if (interface.name.size() > 15)
       problems.at(section.path("name"), "'" + interface.name + "' is longer than 15 characters");
+    if (interface.name.find_first_of("/ \t\n") != std::string::npos)
+      problems.at(section.path("name"), "'" + interface.name + "' is no name of an interface", "see `ip link`");
     for (const auto &side : sides) {
       if (side == "client" || side == "underlay" || side == "service")
         interface.sides.insert(side);
@@ -243,7 +245,10 @@ Result<Config> load_config(const std::string &path) {
     if (!text)
       return Error{"cannot read " + path + ": " + text.error().what, "name the file with --config FILE",
                    text.error().code};
-    const YAML::Node node = YAML::Load(*text);
+    const auto documents = YAML::LoadAll(*text);
+    const YAML::Node node = documents.empty() ? YAML::Node() : documents.front();
+    if (documents.size() > 1)
+      problems.add(documents[1].Mark().line + 1, "", "a second document begins here", "keep one: remove the line ---");
     if (!node.IsMap()) return Error{path + ":1: the file has no fields", "see catsbpfd.yaml(5) for an example"};
     Section top(node, "", problems);
     read(top, config, problems);

@@ -302,6 +302,8 @@ TEST_F(Configuration, names_and_addresses_must_differ) {
   EXPECT_THAT(problems(with(ingress(), "name: f3", "name: f1")), HasSubstr("forwarders[1]: is this agent itself"));
   EXPECT_THAT(problems(with(ingress(), "name: core0", "name: client0")),
               HasSubstr("interfaces[1]: name client0 is also that of interfaces[0]"));
+  EXPECT_THAT(problems(with(ingress(), "name: core0", "name: ../../x")),
+              HasSubstr("'../../x' is no name of an interface"));
 }
 
 TEST_F(Configuration, platform_in_the_clear_is_for_this_host_only) {
@@ -309,6 +311,8 @@ TEST_F(Configuration, platform_in_the_clear_is_for_this_host_only) {
               HasSubstr("is neither https nor of this host"));
   EXPECT_TRUE(load(with(ingress(), "https://172.16.9.1:8443", "http://127.0.0.1:8443")));
   EXPECT_THAT(problems(with(ingress(), "https://172.16.9.1:8443", "172.16.9.1:8443")), HasSubstr("is not a URL"));
+  for (const char *broken : {"https://", "https://a:b@c", "https://[::1", "https://a/b"})
+    EXPECT_THAT(problems(with(ingress(), "https://172.16.9.1:8443", broken)), HasSubstr("platform.url: ")) << broken;
 }
 
 TEST_F(Configuration, freeze_comes_before_hold_time) {
@@ -330,6 +334,7 @@ TEST_F(Configuration, broken_yaml_says_where) {
   EXPECT_THAT(problems("node: f1\nroles: [egress\nx: y\n"), HasSubstr("not YAML: "));
   EXPECT_THAT(problems("- a\n- b\n"), HasSubstr(":1: the file has no fields"));
   EXPECT_THAT(problems(""), HasSubstr(":1: the file has no fields"));
+  EXPECT_THAT(problems(ingress() + "---\nnode: f2\n"), HasSubstr("a second document begins here"));
   const auto none = load_config(folder_.file("none.yaml"));
   ASSERT_FALSE(none);
   EXPECT_THAT(none.error().what, HasSubstr("cannot read " + folder_.file("none.yaml") + ": No such file"));

@@ -107,7 +107,7 @@ Result<Url> parse_url(const std::string &url) {
   }
   if (rest.ends_with("/")) rest.pop_back();
   auto address = parse_host_port(rest, result.scheme == Url::Scheme::kHttps ? 443 : 80);
-  if (!address || rest.find('/') != std::string::npos)
+  if (!address || rest.find_first_of("/@?# ") != std::string::npos)
     return Error{"url '" + url + "' is not SCHEME://ADDRESS:PORT", "write it without a path: https://10.0.0.1:8443"};
   result.address = *std::move(address);
   return result;
