@@ -311,6 +311,15 @@ __noinline __u64 try_insert(struct place_request *r, __u32 at, __u32 state_and_s
 	return lives;
 }
 
+/* A flow waits for its path: by plain routing its packets might reach another instance, which would reset it. A new
+ * connection does not wait, nor does what its site has ended. */
+static __always_inline enum outcome without_instance(const struct place_request *r, __u32 slot, __u32 cs_id)
+{
+	if (r->bypass)
+		return OUTCOME_bypassed;
+	return slot != SLOT_PLAIN && serves(slot, cs_id) && !r->syn ? OUTCOME_path_down : OUTCOME_no_instance;
+}
+
 /* The flow has an entry: keeps its slot, or moves it where the slot is dead or it leaves the bypass. Returns the
  * slot, a negative outcome, or 0: the entry is the flow's no more (another CPU inserted it and lost), look again. */
 __noinline int keep_or_move(struct place_request *r, __u32 candidate, __u32 cs_id)
@@ -337,7 +346,7 @@ __noinline int keep_or_move(struct place_request *r, __u32 candidate, __u32 cs_i
 		return (int)slot;
 	chosen = (__u32)select_slot(r);
 	if (!chosen)
-		return slot == SLOT_PLAIN ? -OUTCOME_no_instance : r->bypass ? -OUTCOME_bypassed : -OUTCOME_path_down;
+		return -without_instance(r, slot, cs_id);
 	if (word & TENTATIVE)
 		return (int)(chosen & FLOW_SLOT_MASK); /* moved when its maker has written the record: by the next packet */
 	chosen |= (word >> FLOW_TAG_SHIFT) << FLOW_TAG_SHIFT | next_generation(word) |

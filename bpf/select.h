@@ -10,15 +10,22 @@
  * again. */
 #define SELECT_TRIES 8
 
-/* An instance that packets can be sent to. The CS-ID is compared because a service's handle may have
- * been another service's when the flow began. */
-static __always_inline int is_alive(__u32 slot, __u32 cs_id)
+/* An instance that serves its flows, whether a path leads to it or not. The CS-ID is compared because a
+ * service's handle may have been another service's when the flow began. */
+static __always_inline int serves(__u32 slot, __u32 cs_id)
 {
 	const struct instance *instance = &instances[slot & (MAX_INSTANCES - 1)];
-	const struct path *path = path_of(instance);
 
-	if (!slot || instance->cs_id != cs_id ||
-	    (instance->state != INSTANCE_ACTIVE && instance->state != INSTANCE_DRAINING))
+	return slot && instance->cs_id == cs_id &&
+	       (instance->state == INSTANCE_ACTIVE || instance->state == INSTANCE_DRAINING);
+}
+
+/* An instance that packets can be sent to. */
+static __always_inline int is_alive(__u32 slot, __u32 cs_id)
+{
+	const struct path *path = path_of(&instances[slot & (MAX_INSTANCES - 1)]);
+
+	if (!serves(slot, cs_id))
 		return 0;
 	return path->state == PATH_RESOLVED || path->state == PATH_UNRESOLVED;
 }

@@ -23,8 +23,8 @@
 	OUTCOME(icmp_error, normal, "ICMP error for a service address: passed to plain routing") \
 	OUTCOME(ttl_expired, normal, "TTL or hop limit used up here: passed to the kernel, which answers time exceeded") \
 	OUTCOME(bypassed, normal, "bypass is on: a flow that is not steered yet follows plain routing") \
-	OUTCOME(no_instance, alarm, "the service has no instance that may take a new flow: passed to plain routing") \
-	OUTCOME(path_down, alarm, "the flow's instance or path is dead and no other instance is left, so the flow waits: dropped") \
+	OUTCOME(no_instance, alarm, "the service has no instance that may take the flow: passed to plain routing") \
+	OUTCOME(path_down, alarm, "the path to the flow's instance is dead and no other instance is left, so the flow waits: dropped") \
 	OUTCOME(packet_too_big, normal, "larger than the path's MTU allows: answered with fragmentation needed or packet too big") \
 	OUTCOME(packet_too_big_dropped, alarm, "larger than the path's MTU allows, and no answer could be made or too many a second were asked for: dropped") \
 	OUTCOME(encap_failed, alarm, "no headroom for the outer header: dropped") \

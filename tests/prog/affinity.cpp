@@ -98,17 +98,28 @@ TEST_F(Affinity, dead_path_of_the_only_instance_has_its_flows_back_when_it_retur
 }
 
 // By plain routing its packets might reach another instance, which would reset it.
-TEST_F(Affinity, without_any_instance_left_a_flow_waits_and_new_ones_follow_plain_routing) {
+TEST_F(Affinity, without_any_path_left_a_flow_waits_and_new_ones_follow_plain_routing) {
+  publish_ring({1});
+  EXPECT_EQ(chosen(syn(1)), 1u);
+  plane.path_at(1).state = maps::PATH_DEAD;
+  for (const auto &ring : {std::vector<uint16_t>{1}, std::vector<uint16_t>{}}) {
+    publish_ring(ring);
+    expect_dropped(from_client(ip(data(1))), "path_down");
+    expect_passed(from_client(ip(syn(1))), "no_instance");  // a new connection on the same ports
+    expect_passed(from_client(ip(syn(2))), "no_instance");
+  }
+  plane.control().bypass = 1;
+  expect_passed(from_client(ip(data(1))), "bypassed");
+}
+
+TEST_F(Affinity, flow_of_an_instance_that_its_site_ended_follows_plain_routing_when_no_other_is_left) {
   publish_ring({1});
   EXPECT_EQ(chosen(syn(1)), 1u);
   plane.instance_at(1).state = maps::INSTANCE_DEAD;
   for (const auto &ring : {std::vector<uint16_t>{1}, std::vector<uint16_t>{}}) {
     publish_ring(ring);
-    expect_dropped(from_client(ip(data(1))), "path_down");
-    expect_passed(from_client(ip(syn(2))), "no_instance");
+    expect_passed(from_client(ip(data(1))), "no_instance");
   }
-  plane.control().bypass = 1;
-  expect_passed(from_client(ip(data(1))), "bypassed");
 }
 
 TEST_F(Affinity, slot_of_another_service_is_not_used) {
