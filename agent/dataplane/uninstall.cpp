@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "agent/dataplane/attach.h"
@@ -23,16 +24,22 @@ IpAddress next_hop_of(const maps::path &path) {
   return {{bytes, bytes + sizeof path.next_hop4}};
 }
 
-// An agent that was killed leaves its next hops managed: the kernel would ask for them for ever.
+// An agent that was killed leaves its next hops managed: the kernel would ask for them for ever. Those on interfaces
+// that this data plane does not have may be another agent's, too.
 void let_neighbours_go(const std::string &pin_directory) {
   auto netlink = NetlinkQuery::open();
   const auto tables = maps::Tables::open(pin_directory);
   if (!netlink || !tables) return;
+  const auto interfaces = (*tables)->interfaces();
+  const auto has = [&](uint32_t ifindex) {
+    return ifindex != 0 && std::any_of(interfaces.begin(), interfaces.end(),
+                                       [&](const maps::interface &interface) { return interface.ifindex == ifindex; });
+  };
   for (const maps::path &path : (*tables)->paths())
-    if (path.state != maps::PATH_FREE && path.ifindex != 0) netlink->let_go(path.ifindex, next_hop_of(path));
+    if (path.state != maps::PATH_FREE && has(path.ifindex)) netlink->let_go(path.ifindex, next_hop_of(path));
   for (const maps::delivery &delivery : (*tables)->deliveries())
     if (const auto contact = parse_ip(maps::format_address(delivery.contact));
-        contact && delivery.state != maps::DELIVERY_FREE)
+        contact && delivery.state != maps::DELIVERY_FREE && has(delivery.ifindex))
       netlink->let_go(delivery.ifindex, *contact);
 }
 

@@ -501,6 +501,19 @@ TEST_F(TakeoverTest, uninstall_leaves_nothing) {
   EXPECT_FALSE(*removed) << "and told";
 }
 
+TEST_F(TakeoverTest, uninstall_leaves_neighbours_on_interfaces_that_it_does_not_have) {
+  agents.push_back(start_agent());
+  ASSERT_TRUE(agents.back()->wait_ready(10));
+  agents.back()->kill();
+  const Namespace::Inside inside(*forwarder);
+  auto interfaces = maps::Array<maps::interface>::open_pinned(pins, "interfaces");
+  ASSERT_TRUE(interfaces.ok()) << interfaces.error().text();
+  for (maps::interface &interface : interfaces->span())
+    if (interface.ifindex == if_nametoindex("u0")) interface.ifindex = 0;
+  ASSERT_TRUE(agent::uninstall_dataplane(pins).ok());
+  shell("ip neigh show 172.16.1.2 | grep -q managed");
+}
+
 TEST_F(TakeoverTest, uninstall_leaves_what_was_there_and_what_others_use) {
   const Namespace::Inside inside(*forwarder);
   shell("tc qdisc add dev c0 clsact");
